@@ -1,0 +1,137 @@
+"""The two objects of a GPU pool: what to launch, and how such a node is made."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from eks_inference.manifests import NVIDIA_GPU, POOL_LABEL, Manifest
+from eks_inference.manifests.user_data import gpu_node_user_data
+from eks_inference.planning.pool import GpuPool
+
+DISCOVERY_TAG = "karpenter.sh/discovery"
+"""Tag on the subnets and security groups that nodes may use; its value is the name
+of the cluster."""
+
+_NODE_LIFETIME = "720h"
+"""Karpenter's own default: a node is replaced after 30 days at the latest."""
+
+_DRAIN_LIMIT = "10m"
+"""How long a node may take to drain: longer than any pod's grace period, because it
+overrides disruption budgets when it ends."""
+
+_FAST_VOLUME = {"iops": 16_000, "throughput": 1_000}
+"""gp3 ceiling, in IOPS and MiB/s. Most GPU instances allow less; see EBS limits."""
+
+
+def node_pool(pool: GpuPool) -> Manifest:
+    """Return Karpenter's NodePool: which instances, how many, and when they go."""
+    names = sorted({item.gpu_name for item in pool.accelerators})
+    # the labels give MiB of one GPU, as AWS reports it: 22888 for a "24 GB" A10G
+    memory = sorted({item.memory_mib for item in pool.accelerators})
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": pool.name},
+        "spec": {
+            "limits": {NVIDIA_GPU: str(pool.max_gpus)},
+            "disruption": {
+                "consolidationPolicy": "WhenEmpty",
+                "consolidateAfter": f"{pool.consolidate_after_seconds}s",
+                "budgets": [
+                    {"nodes": "100%", "reasons": ["Empty"]},
+                    {"nodes": "10%", "reasons": ["Drifted", "Underutilized"]},
+                ],
+            },
+            "template": {
+                "metadata": {"labels": {POOL_LABEL: pool.name}},
+                "spec": {
+                    "nodeClassRef": {
+                        "group": "karpenter.k8s.aws",
+                        "kind": "EC2NodeClass",
+                        "name": pool.name,
+                    },
+                    "expireAfter": _NODE_LIFETIME,
+                    "terminationGracePeriod": _DRAIN_LIMIT,
+                    "taints": [
+                        {"key": NVIDIA_GPU, "value": "true", "effect": "NoSchedule"}
+                    ],
+                    "requirements": [
+                        _one_of("kubernetes.io/arch", [pool.architecture]),
+                        _one_of("kubernetes.io/os", ["linux"]),
+                        _one_of("karpenter.sh/capacity-type", pool.capacity.types),
+                        _one_of("karpenter.k8s.aws/instance-gpu-name", names),
+                        _one_of(
+                            "karpenter.k8s.aws/instance-gpu-count", [pool.gpus_per_node]
+                        ),
+                        _one_of("karpenter.k8s.aws/instance-gpu-memory", memory),
+                    ],
+                },
+            },
+        },
+    }
+
+
+def node_class(
+    pool: GpuPool,
+    *,
+    cluster_name: str,
+    instance_profile: str,
+    security_group_ids: Sequence[str],
+    tags: Mapping[str, str],
+) -> Manifest:
+    """Return Karpenter's EC2NodeClass: image, network, disks and identity of a node.
+
+    Args:
+        pool: The pool that the nodes belong to.
+        cluster_name: Value of the discovery tag.
+        instance_profile: Name of the instance profile. Named rather than made by
+            Karpenter, so that CloudFormation owns it and its role can be deleted.
+        security_group_ids: Security groups of the nodes; empty to find them by the
+            discovery tag, as the subnets are.
+        tags: Tags of the instances and volumes; CDK's own do not reach them.
+    """
+    discovered = [{"tags": {DISCOVERY_TAG: cluster_name}}]
+    speed = {} if pool.has_local_nvme else _FAST_VOLUME
+    spec: Manifest = {
+        "amiSelectorTerms": [{"alias": pool.ami_alias}],
+        "instanceProfile": instance_profile,
+        "subnetSelectorTerms": discovered,
+        "securityGroupSelectorTerms": [{"id": item} for item in security_group_ids]
+        or discovered,
+        "metadataOptions": {
+            "httpEndpoint": "enabled",
+            "httpTokens": "required",
+            # one hop: a pod cannot reach the node's credentials
+            "httpPutResponseHopLimit": 1,
+        },
+        "blockDeviceMappings": [
+            _volume("/dev/xvda", 4, {}),
+            _volume("/dev/xvdb", pool.data_volume_gib, speed),
+        ],
+        "userData": gpu_node_user_data(),
+    }
+    if pool.has_local_nvme:
+        spec["instanceStorePolicy"] = "RAID0"
+    if tags:
+        spec["tags"] = dict(tags)
+    return {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": pool.name},
+        "spec": spec,
+    }
+
+
+def _one_of(key: str, values: Iterable[object]) -> Manifest:
+    return {"key": key, "operator": "In", "values": [str(item) for item in values]}
+
+
+def _volume(device: str, size_gib: int, speed: Mapping[str, int]) -> Manifest:
+    return {
+        "deviceName": device,
+        "ebs": {
+            "volumeSize": f"{size_gib}Gi",
+            "volumeType": "gp3",
+            "encrypted": True,
+            "deleteOnTermination": True,
+            **speed,
+        },
+    }

@@ -1,0 +1,433 @@
+"""The objects of a served model: identity, pods, service, disruption, scaling."""
+
+from dataclasses import dataclass
+
+from eks_inference.activation import Activation
+from eks_inference.compile_cache import CompileCache
+from eks_inference.drain import Drain
+from eks_inference.manifests import (
+    APP_INSTANCE,
+    APP_NAME,
+    NVIDIA_GPU,
+    POOL_LABEL,
+    SERVING_APP,
+    Manifest,
+)
+from eks_inference.model import Model
+from eks_inference.planning.serving import ServingPlan
+from eks_inference.scaling import QueueScaling
+from eks_inference.signal import Signal
+
+PORT = 8000
+"""Port on which vLLM listens by default: API, health and metrics."""
+
+PORT_NAME = "http"
+
+VLLM_USER = 2000
+"""User that vLLM's images prepare for running without root (group 0)."""
+
+_CACHE = "/cache"
+_SCRATCH = "/scratch"
+_RUNNING = "vllm:num_requests_running"
+_WAITING = "vllm:num_requests_waiting"
+_SCALE_UP_PERIOD_SECONDS = 15
+_FALLBACK_FAILURES = 3
+_ZERO_POLLING_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """Everything that the objects of one model are rendered from.
+
+    Args:
+        model: What is served.
+        plan: What follows from model, scaling and pool.
+        scaling: When replicas are added and removed.
+        drain: How a replica ends.
+        signal: Where the autoscaler reads the queue.
+        cache: Where compiled kernels are kept.
+        image: Image of vLLM, with tag or digest.
+        namespace: Namespace of all objects.
+        pool_name: Pool whose nodes the replicas run on.
+        region: AWS region of the bucket; may be a CDK token.
+        priority_class_name: Priority class of the pods, or None for the cluster's
+            default.
+    """
+
+    model: Model
+    plan: ServingPlan
+    scaling: QueueScaling
+    drain: Drain
+    signal: Signal
+    cache: CompileCache
+    image: str
+    namespace: str
+    pool_name: str
+    region: str
+    priority_class_name: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of every object of the model."""
+        return self.model.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels that select the model's pods."""
+        return {APP_NAME: SERVING_APP, APP_INSTANCE: self.name}
+
+    @property
+    def metadata(self) -> Manifest:
+        """Metadata of every object of the model."""
+        return {
+            "name": self.name,
+            "namespace": self.namespace,
+            "labels": self.labels,
+        }
+
+
+def serving_manifests(serving: Serving) -> list[Manifest]:
+    """Return every object of one model, in the order in which they are created."""
+    return [
+        service_account(serving),
+        service(serving),
+        pod_disruption_budget(serving),
+        deployment(serving),
+        pod_monitor(serving),
+        scaled_object(serving),
+    ]
+
+
+def service_account(serving: Serving) -> Manifest:
+    """Return the identity of the pods; Pod Identity binds a role to it by name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": serving.metadata,
+        # the pods talk to S3 and never to the Kubernetes API
+        "automountServiceAccountToken": False,
+    }
+
+
+def service(serving: Serving) -> Manifest:
+    """Return the address under which clients in the cluster reach the model."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": serving.metadata,
+        "spec": {
+            "selector": serving.labels,
+            "ports": [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME}],
+        },
+    }
+
+
+def pod_disruption_budget(serving: Serving) -> Manifest:
+    """Return the bound on voluntary disruption: one replica at a time.
+
+    ``minAvailable: 1`` would block every drain of a model with one replica.
+    """
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": serving.metadata,
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": serving.labels}},
+    }
+
+
+def deployment(serving: Serving) -> Manifest:
+    """Return the replicas; their number belongs to the autoscaler and is not stated."""
+    pod: Manifest = {
+        "serviceAccountName": serving.name,
+        "automountServiceAccountToken": False,
+        # a Service called vllm would otherwise set VLLM_PORT in every pod
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": serving.drain.grace_period_seconds,
+        "nodeSelector": {POOL_LABEL: serving.pool_name},
+        "tolerations": [
+            {"key": NVIDIA_GPU, "operator": "Exists", "effect": "NoSchedule"}
+        ],
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": serving.labels},
+            }
+        ],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": VLLM_USER,
+            "runAsGroup": 0,
+            "fsGroup": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(serving)],
+        "volumes": [
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "cache", **_cache_volume(serving.cache)},
+        ],
+    }
+    if serving.priority_class_name is not None:
+        pod["priorityClassName"] = serving.priority_class_name
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": serving.metadata,
+        "spec": {
+            "selector": {"matchLabels": serving.labels},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            # a start that loads, compiles and captures must not count as stuck
+            "progressDeadlineSeconds": 2 * serving.plan.startup_budget_seconds,
+            "template": {"metadata": {"labels": serving.labels}, "spec": pod},
+        },
+    }
+
+
+def pod_monitor(serving: Serving) -> Manifest:
+    """Return what makes Prometheus scrape the pods as often as scaling needs."""
+    interval = serving.signal.scrape_interval_seconds
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": serving.metadata,
+        "spec": {
+            "selector": {"matchLabels": serving.labels},
+            "podMetricsEndpoints": [
+                {
+                    "port": PORT_NAME,
+                    "path": "/metrics",
+                    "interval": f"{interval}s",
+                    # a pod that does not answer in time must not delay the next scrape
+                    "scrapeTimeout": f"{max(1, interval - 1)}s",
+                }
+            ],
+        },
+    }
+
+
+def scaled_object(serving: Serving) -> Manifest:
+    """Return the autoscaler: how many replicas the queue needs, and how fast."""
+    scaling = serving.scaling
+    spec: Manifest = {
+        "scaleTargetRef": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": serving.name,
+        },
+        "minReplicaCount": scaling.min_replicas,
+        "maxReplicaCount": scaling.max_replicas,
+        # a metric source that does not answer must not look like an empty queue
+        "fallback": {
+            "failureThreshold": _FALLBACK_FAILURES,
+            "replicas": max(1, scaling.min_replicas),
+            "behavior": "currentReplicasIfHigher",
+        },
+    }
+    advanced: Manifest = {
+        "horizontalPodAutoscalerConfig": {"behavior": _speed(scaling)}
+    }
+    if scaling.min_replicas == 0:
+        assert scaling.activation is not None  # QueueScaling has refused it
+        # these three have an effect only where a model can go to zero
+        spec["pollingInterval"] = _ZERO_POLLING_SECONDS
+        spec["cooldownPeriod"] = scaling.cooldown_seconds
+        spec["initialCooldownPeriod"] = scaling.cooldown_seconds
+        # no formula: KEDA would then ignore the window's own activity. The same
+        # arithmetic stands in the query, and the autoscaler takes the larger need
+        spec["triggers"] = [
+            _queue_trigger(serving),
+            _schedule_trigger(scaling.activation),
+        ]
+    else:
+        advanced["scalingModifiers"] = {
+            "formula": f"running + waiting * {scaling.waiting_weight}",
+            "target": str(serving.plan.scaling_target),
+            "metricType": "AverageValue",
+        }
+        spec["triggers"] = [
+            _prometheus_trigger(serving, "running", _total(serving, _RUNNING)),
+            _prometheus_trigger(serving, "waiting", _total(serving, _WAITING)),
+        ]
+    spec["advanced"] = advanced
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": serving.metadata,
+        "spec": spec,
+    }
+
+
+def _container(serving: Serving) -> Manifest:
+    model, plan = serving.model, serving.plan
+    gpus = str(model.gpus)
+    return {
+        "name": "vllm",
+        "image": serving.image,
+        # the entry point of some images starts vLLM as a child that never gets SIGTERM
+        "command": ["vllm", "serve"],
+        # vLLM looks for models below it first, and must be allowed to
+        "workingDir": _SCRATCH,
+        "args": vllm_arguments(serving),
+        "env": [
+            {"name": name, "value": value}
+            for name, value in _environment(serving).items()
+        ],
+        "ports": [{"name": PORT_NAME, "containerPort": PORT}],
+        "resources": {
+            "requests": {
+                "cpu": str(model.cpu),
+                "memory": f"{model.memory_gib}Gi",
+                NVIDIA_GPU: gpus,
+            },
+            "limits": {"memory": f"{model.memory_gib}Gi", NVIDIA_GPU: gpus},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "lifecycle": {
+            "preStop": {
+                "exec": {"command": ["sleep", str(serving.drain.pre_stop_seconds)]}
+            }
+        },
+        # /health alone: vLLM listens when the model is loaded, and /v1/models would
+        # answer 401 as soon as an API key is set
+        "startupProbe": _probe(plan.probe_period_seconds, 3, plan.startup_failures),
+        "readinessProbe": _probe(plan.probe_period_seconds, 3, 3),
+        "livenessProbe": _probe(15, 5, 4),
+        "volumeMounts": [
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - vLLM's, not ours
+            {"name": "scratch", "mountPath": _SCRATCH},
+            {"name": "cache", "mountPath": _CACHE, **_cache_directory(serving)},
+        ],
+    }
+
+
+def vllm_arguments(serving: Serving) -> list[str]:
+    """Return the arguments of ``vllm serve``.
+
+    The quantization is left out: vLLM reads it from the model's ``config.json``.
+    """
+    model, plan = serving.model, serving.plan
+    arguments = [
+        model.uri,
+        f"--served-model-name={model.name}",
+        "--load-format=runai_streamer",
+        f'--model-loader-extra-config={{"concurrency":{plan.streamer_concurrency}}}',
+        f"--max-model-len={model.max_model_len}",
+        f"--max-num-seqs={model.max_num_seqs}",
+        f"--gpu-memory-utilization={model.gpu_memory_utilization}",
+        f"--tensor-parallel-size={model.gpus}",
+        f"--shutdown-timeout={serving.drain.shutdown_timeout_seconds}",
+    ]
+    if plan.dtype is not None:
+        arguments.append(f"--dtype={plan.dtype}")
+    return arguments
+
+
+def _environment(serving: Serving) -> dict[str, str]:
+    return {
+        "AWS_REGION": serving.region,
+        "RUNAI_STREAMER_MEMORY_LIMIT": str(serving.plan.streamer_memory_bytes),
+        "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
+        # on the node, and the same path on every pod: it enters the cache's hash
+        "VLLM_ASSETS_CACHE": f"{_SCRATCH}/assets",
+        # the user has no home directory of its own in every image
+        "HOME": _SCRATCH,
+        "USER": "vllm",
+        "XDG_CACHE_HOME": f"{_SCRATCH}/cache",
+        "XDG_CONFIG_HOME": f"{_SCRATCH}/config",
+        # weights and configuration come from the bucket and from nowhere else
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+
+
+def _probe(period: int, timeout: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": "/health", "port": PORT_NAME},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def _cache_volume(cache: CompileCache) -> Manifest:
+    if cache.claim_name is None:
+        return {"emptyDir": {}}
+    return {"persistentVolumeClaim": {"claimName": cache.claim_name}}
+
+
+def _cache_directory(serving: Serving) -> Manifest:
+    # compiled kernels are code: a pod must not be able to write another model's
+    if serving.cache.claim_name is None:
+        return {}
+    image = serving.image.rsplit("@", 1)[-1].rsplit("/", 1)[-1].replace(":", "-")
+    return {"subPath": f"{serving.plan.cache_key}/{image}"}
+
+
+def _total(serving: Serving, metric: str) -> str:
+    # one number for all pods: KEDA refuses a query that returns two
+    selector = f'namespace="{serving.namespace}",model_name="{serving.name}"'
+    return f"sum({metric}{{{selector}}})"
+
+
+def _prometheus_trigger(serving: Serving, name: str, query: str) -> Manifest:
+    return {
+        "type": "prometheus",
+        "name": name,
+        "metadata": {
+            "serverAddress": serving.signal.server_address,
+            "query": query,
+            # required by KEDA, and unused where a formula exists
+            "threshold": str(serving.plan.scaling_target),
+            # an empty answer is an error, and so a case for the fallback
+            "ignoreNullValues": "false",
+        },
+    }
+
+
+def _queue_trigger(serving: Serving) -> Manifest:
+    running, waiting = _total(serving, _RUNNING), _total(serving, _WAITING)
+    need = f"{running} + {serving.scaling.waiting_weight} * {waiting}"
+    # without pods there is no series, and the window decides whether to start one
+    return _prometheus_trigger(serving, "queue", f"({need}) or vector(0)")
+
+
+def _schedule_trigger(window: Activation) -> Manifest:
+    return {
+        "type": "cron",
+        "name": "schedule",
+        "metadata": {
+            "timezone": window.timezone,
+            "start": window.start,
+            "end": window.end,
+            "desiredReplicas": str(window.replicas),
+        },
+    }
+
+
+def _speed(scaling: QueueScaling) -> Manifest:
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                _policy("Percent", scaling.scale_up_percent, _SCALE_UP_PERIOD_SECONDS),
+                _policy("Pods", scaling.scale_up_pods, _SCALE_UP_PERIOD_SECONDS),
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": scaling.scale_down_window_seconds,
+            "policies": [_policy("Pods", 1, scaling.scale_down_period_seconds)],
+        },
+    }
+
+
+def _policy(kind: str, value: int, period: int) -> Manifest:
+    return {"type": kind, "value": value, "periodSeconds": period}

@@ -1,0 +1,144 @@
+"""What is served: the weights, how vLLM runs them, and what the pod needs."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from eks_inference._check import DNS_LABEL_LIMIT, Problems
+
+_HPA_NAME_PREFIX = len("keda-hpa-")
+
+
+class ModelBucket(Protocol):
+    """The part of ``aws_s3.IBucket`` that a model needs (satisfied structurally)."""
+
+    @property
+    def bucket_name(self) -> str:
+        """Name of the bucket; may be a CDK token."""
+
+    @property
+    def bucket_arn(self) -> str:
+        """ARN of the bucket; may be a CDK token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A language model in a bucket and the limits under which vLLM serves it.
+
+    Args:
+        name: Name that clients send as ``model`` and that every Kubernetes object of
+            the model carries. A DNS label that does not start with ``vllm``: a
+            Service of that name would inject ``VLLM_PORT`` into pods, which vLLM
+            reads as its own setting and refuses.
+        bucket: Bucket that holds the weights as safetensors.
+        prefix: Key prefix of the weights, with a trailing slash. The model's role
+            can read below this prefix and nowhere else.
+        weights_gb: Size of the safetensors in decimal gigabytes. Bounds the
+            streamer's buffer and its concurrency.
+        max_model_len: Longest sequence (prompt and answer) in tokens.
+        max_num_seqs: Sequences that one replica processes at once. vLLM's own
+            default (256, or 1024 on large GPUs) would leave the queue empty until
+            latency has long suffered, so it is always stated. Default: 32.
+        gpus: GPUs per replica, which is also the tensor-parallel size. Default: 1.
+        gpu_memory_utilization: Share of GPU memory that vLLM claims. Default: 0.9,
+            below vLLM 0.33's 0.92, which leaves less for CUDA graphs.
+        cpu: CPUs that a replica requests. Default: 3, which with the daemons of a
+            node fits the 3.92 allocatable CPUs of a 4 vCPU instance. Not measured.
+        memory_gib: Memory of a replica in GiB, request and limit. Default: 12, which
+            fits the 14.1 GiB of a g5.xlarge or g6.xlarge. Not measured.
+
+    Raises:
+        ConfigurationError: A value breaks a rule; all of them are named.
+    """
+
+    name: str
+    bucket: ModelBucket = field(compare=False, repr=False)
+    prefix: str
+    weights_gb: float
+    max_model_len: int
+    max_num_seqs: int = 32
+    gpus: int = 1
+    gpu_memory_utilization: float = 0.9
+    cpu: int = 3
+    memory_gib: int = 12
+
+    def __post_init__(self) -> None:
+        with Problems(f"model {self.name!r}") as problems:
+            problems.include(
+                model_problems(
+                    name=self.name,
+                    prefix=self.prefix,
+                    weights_gb=self.weights_gb,
+                    max_model_len=self.max_model_len,
+                    max_num_seqs=self.max_num_seqs,
+                    gpus=self.gpus,
+                    gpu_memory_utilization=self.gpu_memory_utilization,
+                    cpu=self.cpu,
+                    memory_gib=self.memory_gib,
+                )
+            )
+
+    @classmethod
+    def from_bucket(
+        cls,
+        bucket: ModelBucket,
+        prefix: str,
+        *,
+        name: str,
+        weights_gb: float,
+        max_model_len: int,
+        **limits: float,
+    ) -> Self:
+        """Return the model whose weights lie below ``prefix`` in ``bucket``."""
+        return cls(
+            name=name,
+            bucket=bucket,
+            prefix=prefix,
+            weights_gb=weights_gb,
+            max_model_len=max_model_len,
+            **limits,  # type: ignore[arg-type]  # checked by __post_init__
+        )
+
+    @property
+    def uri(self) -> str:
+        """Where vLLM reads the weights from."""
+        return f"s3://{self.bucket.bucket_name}/{self.prefix}"
+
+
+def model_problems(
+    *,
+    name: object,
+    prefix: object,
+    weights_gb: object,
+    max_model_len: object,
+    max_num_seqs: object,
+    gpus: object,
+    gpu_memory_utilization: object,
+    cpu: object,
+    memory_gib: object,
+) -> list[str]:
+    """Return what is wrong with a model's values; see ``Model`` for their meaning."""
+    problems = Problems()
+    # KEDA names the autoscaler 'keda-hpa-<ScaledObject>', which is a label value too
+    named = problems.dns_label("name", name, limit=DNS_LABEL_LIMIT - _HPA_NAME_PREFIX)
+    if named and str(name).startswith("vllm"):
+        problems.add(
+            f"'name' must not start with 'vllm', got {name!r}: a Service of that name "
+            "injects VLLM_* variables that vLLM takes for its own; choose another name"
+        )
+    problems.matches(
+        "prefix",
+        prefix,
+        r"[^/\s*?][^\s*?]*/",
+        rule="a key prefix that ends with '/', without leading '/', blanks, '*' or '?'",
+        repair="for example 'models/mistral-7b-awq/'",
+    )
+    problems.number("weights_gb", weights_gb, minimum=0.01, maximum=2_000)
+    problems.integer("max_model_len", max_model_len, minimum=256)
+    problems.integer("max_num_seqs", max_num_seqs, minimum=2, maximum=4_096)
+    problems.integer("gpus", gpus, minimum=1, maximum=8)
+    problems.number(
+        "gpu_memory_utilization", gpu_memory_utilization, minimum=0.1, maximum=0.98
+    )
+    problems.integer("cpu", cpu, minimum=1)
+    problems.integer("memory_gib", memory_gib, minimum=4)
+    return problems.messages

@@ -1,0 +1,131 @@
+"""A pool of GPU nodes as a value: what Karpenter may launch, and for how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eks_inference._check import Problems
+from eks_inference.accelerator import Accelerator
+from eks_inference.capacity import Capacity
+
+SHORTEST_CONSOLIDATION_SECONDS = 300
+"""An empty node must outlive a cold start, or every dip of the load costs one. Cold
+starts of a 7B model have been measured at three to ten minutes; five is the least."""
+
+_UNPACKED_IMAGE_GIB = 200
+"""Room for a vLLM image, compressed (12 GB) and unpacked (29 GB), and scratch space."""
+
+_SYSTEM_ONLY_GIB = 20
+"""Bottlerocket's data volume when images live on the instance store instead."""
+
+_BOTTLEROCKET_ALIAS = r"bottlerocket@v\d+\.\d+\.\d+"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuPool:
+    """The nodes that a pool may have.
+
+    Args:
+        name: Name of the NodePool and the EC2NodeClass, and value of the node label
+            that the pool's models select.
+        accelerators: GPUs the pool may use, which must share one CPU architecture.
+        gpus_per_node: GPUs of a node.
+        capacity: How instances are bought.
+        max_gpus: Most GPUs of the whole pool.
+        consolidate_after_seconds: How long an empty node is kept.
+        ami_alias: Bottlerocket release, pinned: ``@latest`` would replace every node
+            on the day of each release.
+
+    Raises:
+        ConfigurationError: A value breaks a rule; all of them are named.
+    """
+
+    name: str
+    accelerators: tuple[Accelerator, ...]
+    gpus_per_node: int
+    capacity: Capacity
+    max_gpus: int
+    consolidate_after_seconds: int
+    ami_alias: str
+
+    def __post_init__(self) -> None:
+        with Problems(f"pool {self.name!r}") as problems:
+            problems.include(
+                pool_problems(
+                    name=self.name,
+                    accelerators=self.accelerators,
+                    gpus_per_node=self.gpus_per_node,
+                    max_gpus=self.max_gpus,
+                    consolidate_after_seconds=self.consolidate_after_seconds,
+                )
+            )
+            problems.matches(
+                "ami_alias",
+                self.ami_alias,
+                _BOTTLEROCKET_ALIAS,
+                rule="a pinned Bottlerocket release",
+                repair="for example 'bottlerocket@v1.64.0'",
+            )
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture of the nodes."""
+        return self.accelerators[0].architecture
+
+    @property
+    def has_local_nvme(self) -> bool:
+        """Whether every node of the pool has local NVMe storage."""
+        return all(item.has_local_nvme for item in self.accelerators)
+
+    @property
+    def data_volume_gib(self) -> int:
+        """Size of a node's EBS data volume in GiB."""
+        return _SYSTEM_ONLY_GIB if self.has_local_nvme else _UNPACKED_IMAGE_GIB
+
+
+def pool_problems(
+    *,
+    name: object,
+    accelerators: Sequence[Accelerator],
+    gpus_per_node: object,
+    max_gpus: object,
+    consolidate_after_seconds: object,
+) -> list[str]:
+    """Return what is wrong with a pool's values; see ``GpuPool`` for the meaning."""
+    problems = Problems()
+    problems.dns_label("name", name)
+    problems.not_empty(
+        "accelerators", accelerators, repair="pass for example [Accelerator.L4]"
+    )
+    problems.unique(
+        "accelerators",
+        (item.name.lower() for item in accelerators),
+        repair="remove one",
+    )
+    if len({item.architecture for item in accelerators}) > 1:
+        kinds = ", ".join(f"{a.name.lower()} ({a.architecture})" for a in accelerators)
+        problems.add(
+            f"'accelerators' must share one CPU architecture, got {kinds}; "
+            "make a pool for each"
+        )
+    if problems.integer("gpus_per_node", gpus_per_node, minimum=1):
+        for item in accelerators:
+            if gpus_per_node not in item.counts:
+                counts = ", ".join(map(str, item.counts))
+                problems.add(
+                    f"'gpus_per_node' must be a count that instances with "
+                    f"{item.name.lower()} have ({counts}), got {gpus_per_node}"
+                )
+    if problems.integer("max_gpus", max_gpus, minimum=1) and (
+        isinstance(gpus_per_node, int) and int(str(max_gpus)) < gpus_per_node
+    ):
+        problems.add(
+            f"'max_gpus' must be at least 'gpus_per_node' ({gpus_per_node}), got "
+            f"{max_gpus}; raise it, or no node can ever start"
+        )
+    problems.integer(
+        "consolidate_after_seconds",
+        consolidate_after_seconds,
+        minimum=SHORTEST_CONSOLIDATION_SECONDS,
+        repair="an empty node must outlive a cold start",
+    )
+    return problems.messages

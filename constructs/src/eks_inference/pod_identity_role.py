@@ -1,0 +1,98 @@
+"""A role that the pods of one service account get, and nobody else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsii
+from aws_cdk import Stack
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+_POD_IDENTITY = "pods.eks.amazonaws.com"
+
+
+@jsii.implements(iam.IGrantable)
+class PodIdentityRole(Construct):
+    """An IAM role bound to a Kubernetes service account by EKS Pod Identity.
+
+    Defines one IAM role and one Pod Identity association. EKS injects the credentials
+    when a pod is created, so the association must exist before the pods: let what
+    creates them depend on this construct. Needs the ``eks-pod-identity-agent`` add-on.
+
+    Args:
+        cluster: Cluster of the service account.
+        namespace: Namespace of the service account.
+        service_account: Name of the service account; it needs no annotation.
+        statements: Inline policy, by name, as lists of policy statements in IAM's own
+            JSON form. Default: none; grant to the construct instead.
+        managed_policies: AWS managed policies. Default: none.
+        description: Description of the role. Default: names the service account.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        cluster: eks.ICluster,
+        namespace: str,
+        service_account: str,
+        statements: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        managed_policies: Sequence[iam.IManagedPolicy] = (),
+        description: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._role = iam.Role(
+            self,
+            "Resource",
+            assumed_by=pod_identity_principal(scope),
+            description=description
+            or f"Pods of service account {namespace}/{service_account}",
+            managed_policies=list(managed_policies) or None,
+            inline_policies={
+                name: iam.PolicyDocument.from_json(
+                    {"Version": "2012-10-17", "Statement": list(policy)}
+                )
+                for name, policy in (statements or {}).items()
+            }
+            or None,
+        )
+        self._association = eks.CfnPodIdentityAssociation(
+            self,
+            "Association",
+            cluster_name=cluster.cluster_name,
+            namespace=namespace,
+            service_account=service_account,
+            role_arn=self._role.role_arn,
+        )
+
+    @property
+    def role(self) -> iam.Role:
+        """The role."""
+        return self._role
+
+    @property
+    def association(self) -> eks.CfnPodIdentityAssociation:
+        """What binds the role to the service account."""
+        return self._association
+
+    @property
+    def grant_principal(self) -> iam.IPrincipal:
+        """The role, for the ``grant_*`` methods of other constructs."""
+        return self._role.grant_principal
+
+
+def pod_identity_principal(scope: Construct) -> iam.IPrincipal:
+    """Return the principal that Pod Identity assumes roles with.
+
+    Session tags carry cluster, namespace and service account, so that policies can
+    tell pods apart. Only this account's clusters may assume the role (confused
+    deputy).
+    """
+    return iam.SessionTagsPrincipal(
+        iam.ServicePrincipal(
+            _POD_IDENTITY,
+            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}},
+        )
+    )

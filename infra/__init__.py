@@ -1,0 +1,1 @@
+"""The AWS side of the platform: one stack per file, composed by ``app.py``."""

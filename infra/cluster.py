@@ -1,0 +1,225 @@
+"""The cluster: control plane, add-ons, and the few nodes that run the controllers."""
+
+import importlib
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from eks_inference._check import ConfigurationError
+from infra.identity import (
+    admit_administrator,
+    admit_nodes,
+    node_role,
+    secrets_key_statements,
+)
+from infra.settings import Settings
+from infra.stack import PlatformStack
+from infra.versions import SUPPORTED, Versions
+
+SYSTEM_TAINT = "CriticalAddonsOnly"
+"""Taint of the controllers' nodes; Karpenter and CoreDNS tolerate it by default."""
+
+_ANY_TAINT = {"tolerations": [{"operator": "Exists"}]}
+
+_BEFORE_NODES: dict[str, dict[str, Any]] = {
+    "vpc-cni": {"enableNetworkPolicy": "true"},
+    "kube-proxy": {},
+    "eks-pod-identity-agent": _ANY_TAINT,
+}
+"""Add-ons without which no node becomes ready; they are active without any node."""
+
+_AFTER_NODES: dict[str, dict[str, Any]] = {
+    "coredns": {},
+    # its GPU part would otherwise stay off the tainted GPU nodes
+    "eks-node-monitoring-agent": {"dcgmAgent": _ANY_TAINT},
+}
+"""Add-ons that become active only when their pods run somewhere."""
+
+
+class ClusterStack(PlatformStack):
+    """EKS cluster of a stage."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        vpc: ec2.IVpc,
+        image_prefixes: list[str],
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            settings=settings,
+            description="LLM inference: EKS cluster, add-ons, system nodes",
+        )
+        versions = SUPPORTED[settings.kubernetes_version]
+        if versions.caution:
+            cdk.Annotations.of(self).add_warning_v2(
+                "eks-inference:kubernetesVersion",
+                f"'kubernetes_version' {versions.kubernetes}: {versions.caution}; "
+                "use the default",
+            )
+        key = kms.Key(
+            self,
+            "SecretsKey",
+            description=f"Kubernetes secrets of {settings.cluster_name}",
+            enable_key_rotation=True,
+            removal_policy=self.removal_policy,
+        )
+        self.cluster = self._cluster(settings, versions, vpc, key)
+        self._admit_administrators(settings)
+        role = node_role(self, "NodeRole", image_prefixes=image_prefixes)
+        self.node_role = role
+        self.node_profile = iam.InstanceProfile(self, "NodeProfile", role=role)
+        admit_nodes(
+            self,
+            "Nodes",
+            cluster_name=self.cluster.cluster_name,
+            role_arn=role.role_arn,
+        )
+        nodes = self._system_nodes(settings, role)
+        for name, configuration in _BEFORE_NODES.items():
+            nodes.node.add_dependency(self.add_addon(versions, name, configuration))
+        for name, configuration in _AFTER_NODES.items():
+            addon = self.add_addon(versions, name, configuration)
+            addon.node.add_dependency(nodes)
+
+    def add_addon(
+        self,
+        versions: Versions,
+        name: str,
+        configuration: dict[str, Any],
+        *,
+        scope: Construct | None = None,
+    ) -> eks.CfnAddon:
+        """Define an add-on in the build of the version table.
+
+        Args:
+            versions: Row of the version table.
+            name: Name of the add-on.
+            configuration: Values of the add-on's own schema.
+            scope: Owner. Default: the cluster's stack.
+        """
+        stack = cdk.Stack.of(scope or self)
+        return eks.CfnAddon(
+            scope or self,
+            "".join(word.capitalize() for word in name.split("-")),
+            cluster_name=self.cluster.cluster_name,
+            addon_name=name,
+            addon_version=versions.addons.get(name),
+            configuration_values=(
+                stack.to_json_string(configuration) if configuration else None
+            ),
+            resolve_conflicts="OVERWRITE",
+        )
+
+    def _cluster(
+        self, settings: Settings, versions: Versions, vpc: ec2.IVpc, key: kms.IKey
+    ) -> eks.Cluster:
+        # EKS would create this group itself, without an end and without a deletion
+        log_group = logs.LogGroup(
+            self,
+            "ControlPlaneLogs",
+            log_group_name=f"/aws/eks/{settings.cluster_name}/cluster",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=self.removal_policy,
+        )
+        access = eks.EndpointAccess.PRIVATE
+        if settings.public_access_cidrs:
+            access = eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from(
+                *settings.public_access_cidrs
+            )
+        types = eks.ClusterLoggingTypes
+        cluster = eks.Cluster(
+            self,
+            "Cluster",
+            cluster_name=settings.cluster_name,
+            version=eks.KubernetesVersion.of(versions.kubernetes),
+            vpc=vpc,
+            vpc_subnets=[ec2.SubnetSelection(subnets=vpc.private_subnets)],
+            endpoint_access=access,
+            secrets_encryption_key=key,
+            # the default is Auto Mode, which has no place for a Karpenter of our own
+            default_capacity_type=eks.DefaultCapacityType.NODEGROUP,
+            default_capacity=0,
+            bootstrap_cluster_creator_admin_permissions=False,
+            # each of them is a managed add-on below
+            bootstrap_self_managed_addons=False,
+            cluster_logging=[
+                types.API,
+                types.AUDIT,
+                types.AUTHENTICATOR,
+                types.CONTROLLER_MANAGER,
+                types.SCHEDULER,
+            ],
+            kubectl_provider_options=eks.KubectlProviderOptions(
+                kubectl_layer=_kubectl_layer(self, versions)
+            ),
+        )
+        cluster.node.add_dependency(log_group)
+        for statement in secrets_key_statements(key.key_arn):
+            cluster.role.add_to_principal_policy(
+                iam.PolicyStatement.from_json(statement)
+            )
+        return cluster
+
+    def _admit_administrators(self, settings: Settings) -> None:
+        if not settings.admin_role_arns:
+            cdk.Annotations.of(self).add_warning_v2(
+                "eks-inference:noAdministrators",
+                "'admin_role_arns' is empty, so that nobody can use kubectl; name a "
+                "role in infra/stages.py",
+            )
+        for arn in settings.admin_role_arns:
+            admit_administrator(
+                f"Admin{arn.rsplit('/', 1)[-1]}",
+                cluster=self.cluster,
+                role_arn=arn,
+            )
+
+    def _system_nodes(self, settings: Settings, role: iam.IRole) -> eks.Nodegroup:
+        return eks.Nodegroup(
+            self,
+            "SystemNodes",
+            cluster=self.cluster,
+            node_role=role,
+            ami_type=eks.NodegroupAmiType.BOTTLEROCKET_X86_64,
+            instance_types=[ec2.InstanceType(settings.system_nodes.instance_type)],
+            min_size=settings.system_nodes.count,
+            desired_size=settings.system_nodes.count,
+            # room for a rolling replacement
+            max_size=settings.system_nodes.count + 1,
+            enable_node_auto_repair=True,
+            labels={"workload": "system"},
+            taints=[
+                eks.TaintSpec(
+                    key=SYSTEM_TAINT, value="true", effect=eks.TaintEffect.NO_SCHEDULE
+                )
+            ],
+        )
+
+
+def _kubectl_layer(scope: Construct, versions: Versions) -> lambda_.ILayerVersion:
+    suffix = versions.kubectl_layer
+    try:
+        # one package for each version, of which an installation needs its own only
+        module = importlib.import_module(f"aws_cdk.lambda_layer_kubectl_{suffix}")
+    except ModuleNotFoundError as error:
+        message = (
+            f"'kubernetes_version' {versions.kubernetes} needs a kubectl that is not "
+            f"installed; add aws-cdk.lambda-layer-kubectl-{suffix} to requirements.txt"
+        )
+        raise ConfigurationError([message]) from error
+    layer: lambda_.ILayerVersion = getattr(module, f"Kubectl{suffix.upper()}Layer")(
+        scope, "Kubectl"
+    )
+    return layer

@@ -1,0 +1,179 @@
+"""Findings of cdk-nag that are accepted, each with its reason.
+
+The rules are AwsSolutions'. An acknowledgement names one finding exactly, so that a
+new wildcard or a new managed policy is found again. Two of the rules (EKS1, EKS2) do
+not see clusters of ``aws_eks_v2``; tests of our own stand in for them.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from constructs import Construct
+
+if TYPE_CHECKING:
+    from infra.stacks import Stacks
+
+_AWS_POLICY = "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{}]"
+_WILDCARD = "AwsSolutions-IAM5[Resource::{}]"
+_EC2 = "arn:<AWS::Partition>:ec2:<AWS::Region>:"
+_OWN = "<AWS::Region>:<AWS::AccountId>:"
+
+_CDK_MADE = (
+    "CDK defines this for its kubectl handler and offers no argument for it; the "
+    "handler runs in private subnets and administers this cluster alone"
+)
+
+
+def acknowledge_findings(stacks: "Stacks") -> None:
+    """Acknowledge what the rules find and we mean."""
+    _acknowledge_cluster(stacks)
+    _acknowledge_storage(stacks)
+    _acknowledge_controllers(stacks)
+    _acknowledge_models(stacks)
+
+
+def _acknowledge_cluster(stacks: "Stacks") -> None:
+    cluster = stacks.cluster.cluster
+    _acknowledge(
+        cluster.role,
+        "EKS requires this policy on the role of a control plane",
+        [_AWS_POLICY.format("AmazonEKSClusterPolicy")],
+    )
+    provider = cluster.node.find_child("KubectlProvider")
+    handler = provider.node.find_child("Handler")
+    framework = provider.node.find_child("Provider").node.find_child(
+        "framework-onEvent"
+    )
+    public_registry = (
+        '{"Fn::If":["ClusterKubectlProviderHandlerHasEcrPublic69E09706",{"Fn::Join":'
+        '["",["arn:",{"Ref":"AWS::Partition"},":iam::aws:policy/'
+        'AmazonElasticContainerRegistryPublicReadOnly"]]},{"Ref":"AWS::NoValue"}]}'
+    )
+    _acknowledge(
+        provider,
+        _CDK_MADE,
+        [
+            *map(
+                _AWS_POLICY.format,
+                (
+                    "service-role/AWSLambdaBasicExecutionRole",
+                    "service-role/AWSLambdaVPCAccessExecutionRole",
+                    "AmazonEC2ContainerRegistryReadOnly",
+                ),
+            ),
+            f"AwsSolutions-IAM4[Policy::{public_registry}]",
+            "AwsSolutions-L1",
+        ],
+    )
+    function = stacks.cluster.get_logical_id(_cfn(handler))
+    _acknowledge(framework, _CDK_MADE, [_WILDCARD.format(f"<{function}.Arn>:*")])
+    _acknowledge(
+        stacks.cluster.node_role,
+        "Karpenter's documentation gives nodes these; pods cannot use the role",
+        map(
+            _AWS_POLICY.format,
+            (
+                "AmazonEKSWorkerNodePolicy",
+                "AmazonEKS_CNI_Policy",
+                "AmazonEC2ContainerRegistryPullOnly",
+                "AmazonSSMManagedInstanceCore",
+            ),
+        ),
+    )
+    _acknowledge(
+        stacks.cluster.node_role,
+        "which images a cache will hold is not known before they are pulled",
+        (
+            _WILDCARD.format(f"arn:<AWS::Partition>:ecr:{_OWN}repository/{prefix}/*")
+            for prefix in stacks.registry.prefixes
+        ),
+    )
+
+
+def _acknowledge_storage(stacks: "Stacks") -> None:
+    _acknowledge(
+        stacks.storage.bucket,
+        "model weights, read by the roles of the models only; CloudTrail data events "
+        "can log reads where a policy asks for it, and an access log would log every "
+        "range of every cold start",
+        ["AwsSolutions-S1"],
+    )
+
+
+def _acknowledge_controllers(stacks: "Stacks") -> None:
+    platform = stacks.platform
+    _acknowledge(
+        platform.interruptions,
+        "an event that Karpenter could not handle is stale when anyone reads it",
+        ["AwsSolutions-SQS3"],
+    )
+    _acknowledge(
+        platform.karpenter_role,
+        "what Karpenter launches and deletes does not exist yet; the tags that it "
+        "must set and find bound what it can touch",
+        (
+            _WILDCARD.format(_EC2 + resource)
+            for resource in (
+                ":image/*",
+                ":snapshot/*",
+                "*:security-group/*",
+                "*:subnet/*",
+                "*:capacity-reservation/*",
+                "*:placement-group/*",
+                "*:launch-template/*",
+                "*:fleet/*",
+                "*:instance/*",
+                "*:volume/*",
+                "*:network-interface/*",
+                "*:spot-instances-request/*",
+            )
+        ),
+    )
+    _acknowledge(
+        platform.karpenter_role,
+        "reads only: profiles, AWS's parameters, and calls that IAM cannot scope",
+        (
+            _WILDCARD.format(
+                "arn:<AWS::Partition>:iam::<AWS::AccountId>:instance-profile/*"
+            ),
+            _WILDCARD.format(
+                "arn:<AWS::Partition>:ssm:<AWS::Region>::parameter/aws/service/*"
+            ),
+            _WILDCARD.format("*"),
+        ),
+    )
+    if platform.efs_csi_role is not None:
+        access_points = f"arn:<AWS::Partition>:elasticfilesystem:{_OWN}access-point/*"
+        _acknowledge(
+            platform.efs_csi_role,
+            "reads only: access points of one file system, and zones, which have no ARN",
+            [_WILDCARD.format(access_points), _WILDCARD.format("*")],
+        )
+
+
+def _acknowledge_models(stacks: "Stacks") -> None:
+    # the finding names the bucket by the export that carries it across stacks
+    export = stacks.storage.resolve(
+        stacks.storage.export_value(stacks.storage.bucket.bucket_arn)
+    )["Fn::ImportValue"]
+    _acknowledge(
+        stacks.serving.models_scope,
+        "the objects of one model: a prefix of the bucket, and nothing beside it",
+        (
+            _WILDCARD.format(f"{export}/{prefix}*")
+            for prefix in sorted(stacks.serving.prefixes)
+        ),
+    )
+
+
+def _acknowledge(scope: Construct, reason: str, ids: Iterable[str]) -> None:
+    acknowledgements = [cdk.Acknowledgment(id=rule, reason=reason) for rule in ids]
+    if acknowledgements:
+        cdk.Validations.of(scope).acknowledge(*acknowledgements)
+
+
+def _cfn(construct: Construct) -> cdk.CfnElement:
+    child = construct.node.default_child
+    assert isinstance(child, cdk.CfnElement)
+    return child

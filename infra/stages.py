@@ -1,0 +1,79 @@
+"""The stages and their values: the one place to add a model or a pool."""
+
+from eks_inference._check import ConfigurationError
+from infra.settings import (
+    ENDPOINT_SERVICES,
+    ModelSettings,
+    NetworkSettings,
+    PoolSettings,
+    Settings,
+    SystemNodes,
+)
+from infra.validation import validate
+
+DEFAULT_STAGE = "dev"
+
+_GPU_24 = PoolSettings(name="gpu-24", accelerators=("a10g", "l4"), max_gpus=11)
+"""One A10G or L4 per node, which both have 22.4 GiB: the guide's choice less the T4,
+which has no bfloat16 and only the slowest attention kernels. One GPU more than the ten
+replicas, so that a new version can replace them one by one at full load."""
+
+_MISTRAL_7B = ModelSettings(
+    name="mistral-7b",
+    pool=_GPU_24.name,
+    prefix="models/mistral-7b-instruct-awq/",
+    weights_gb=4.15,
+    max_model_len=8192,
+    min_replicas=1,
+    max_replicas=10,
+)
+"""Mistral-7B-Instruct in AWQ, 4 bits: 4.15 GB of weights."""
+
+STAGES = {
+    stage.stage: stage
+    for stage in (
+        Settings(
+            stage="dev",
+            retain=False,
+            network=NetworkSettings(
+                nat_gateways=1, interface_endpoints=("ecr.api", "ecr.dkr")
+            ),
+            pools=(_GPU_24,),
+            models=(_MISTRAL_7B,),
+        ),
+        Settings(
+            stage="prod",
+            network=NetworkSettings(
+                cidr="10.1.0.0/16",
+                nat_gateways=3,
+                interface_endpoints=ENDPOINT_SERVICES,
+            ),
+            system_nodes=SystemNodes(instance_type="m6i.xlarge", count=3),
+            pools=(_GPU_24,),
+            models=(_MISTRAL_7B,),
+        ),
+    )
+}
+"""The stages by name."""
+
+
+def load(
+    stage: str | None = None, *, account: str | None = None, region: str | None = None
+) -> Settings:
+    """Return the validated settings of a stage.
+
+    Args:
+        stage: Name of the stage. Default: ``dev``.
+        account: AWS account, instead of the stage's own.
+        region: AWS region, instead of the stage's own.
+
+    Raises:
+        ConfigurationError: The stage does not exist or has problems; all are named.
+    """
+    name = stage or DEFAULT_STAGE
+    if name not in STAGES:
+        known = ", ".join(map(repr, STAGES))
+        raise ConfigurationError(
+            [f"'stage' must be one of {known}, got {name!r}; see infra/stages.py"]
+        )
+    return validate(STAGES[name].at(account=account, region=region))

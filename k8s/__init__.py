@@ -1,0 +1,1 @@
+"""What the cluster runs once, as cdk8s charts that know nothing of CDK."""
