@@ -23,6 +23,8 @@ from infra.settings import Settings
 from infra.stack import PlatformStack
 from infra.versions import SUPPORTED, Versions
 
+_HANDLER_LOG_DAYS = 30
+
 SYSTEM_TAINT = "CriticalAddonsOnly"
 """Taint of the controllers' nodes; Karpenter and CoreDNS tolerate it by default."""
 
@@ -86,7 +88,11 @@ class ClusterStack(PlatformStack):
             cluster_name=self.cluster.cluster_name,
             role_arn=role.role_arn,
         )
-        nodes = self._system_nodes(settings, role)
+        # a role of their own: EKS makes and deletes the access entry of a node group
+        self.system_node_role = node_role(
+            self, "SystemNodeRole", image_prefixes=image_prefixes
+        )
+        nodes = self._system_nodes(settings)
         for name, configuration in _BEFORE_NODES.items():
             nodes.node.add_dependency(self.add_addon(versions, name, configuration))
         for name, configuration in _AFTER_NODES.items():
@@ -166,11 +172,27 @@ class ClusterStack(PlatformStack):
             ),
         )
         cluster.node.add_dependency(log_group)
+        self._bound_handler_logs(cluster)
         for statement in secrets_key_statements(key.key_arn):
             cluster.role.add_to_principal_policy(
                 iam.PolicyStatement.from_json(statement)
             )
         return cluster
+
+    def _bound_handler_logs(self, cluster: eks.Cluster) -> None:
+        # CDK keeps the logs of its handlers for two years, and after the stack
+        provider = cluster.node.find_child("KubectlProvider")
+        framework = provider.node.find_child("Provider")
+        for function in (
+            provider.node.find_child("Handler"),
+            framework.node.find_child("framework-onEvent"),
+        ):
+            group = function.node.try_find_child("LogGroup")
+            if isinstance(group, logs.LogGroup):
+                resource = group.node.default_child
+                assert isinstance(resource, logs.CfnLogGroup)
+                resource.retention_in_days = _HANDLER_LOG_DAYS
+                resource.apply_removal_policy(self.removal_policy)
 
     def _admit_administrators(self, settings: Settings) -> None:
         if not settings.admin_role_arns:
@@ -186,12 +208,12 @@ class ClusterStack(PlatformStack):
                 role_arn=arn,
             )
 
-    def _system_nodes(self, settings: Settings, role: iam.IRole) -> eks.Nodegroup:
+    def _system_nodes(self, settings: Settings) -> eks.Nodegroup:
         return eks.Nodegroup(
             self,
             "SystemNodes",
             cluster=self.cluster,
-            node_role=role,
+            node_role=self.system_node_role,
             ami_type=eks.NodegroupAmiType.BOTTLEROCKET_X86_64,
             instance_types=[ec2.InstanceType(settings.system_nodes.instance_type)],
             min_size=settings.system_nodes.count,

@@ -68,8 +68,14 @@ def _acknowledge_cluster(stacks: "Stacks") -> None:
     )
     function = stacks.cluster.get_logical_id(_cfn(handler))
     _acknowledge(framework, _CDK_MADE, [_WILDCARD.format(f"<{function}.Arn>:*")])
+    roles = (stacks.cluster.node_role, stacks.cluster.system_node_role)
+    for role in roles:
+        _acknowledge_nodes(role, stacks.registry.prefixes)
+
+
+def _acknowledge_nodes(role: Construct, image_prefixes: Iterable[str]) -> None:
     _acknowledge(
-        stacks.cluster.node_role,
+        role,
         "Karpenter's documentation gives nodes these; pods cannot use the role",
         map(
             _AWS_POLICY.format,
@@ -82,11 +88,11 @@ def _acknowledge_cluster(stacks: "Stacks") -> None:
         ),
     )
     _acknowledge(
-        stacks.cluster.node_role,
+        role,
         "which images a cache will hold is not known before they are pulled",
         (
             _WILDCARD.format(f"arn:<AWS::Partition>:ecr:{_OWN}repository/{prefix}/*")
-            for prefix in stacks.registry.prefixes
+            for prefix in image_prefixes
         ),
     )
 
@@ -147,7 +153,7 @@ def _acknowledge_controllers(stacks: "Stacks") -> None:
         access_points = f"arn:<AWS::Partition>:elasticfilesystem:{_OWN}access-point/*"
         _acknowledge(
             platform.efs_csi_role,
-            "reads only: access points of one file system, and zones, which have no ARN",
+            "reads only: access points, and zones, which have no ARN",
             [_WILDCARD.format(access_points), _WILDCARD.format("*")],
         )
 

@@ -24,7 +24,7 @@ _NODE_POLICIES = (
 
 
 def node_role(scope: Construct, id: str, *, image_prefixes: list[str]) -> iam.Role:
-    """Define the role of all nodes.
+    """Define a role of nodes.
 
     Pods cannot use it: the metadata service answers no request that took a hop.
 
@@ -37,7 +37,7 @@ def node_role(scope: Construct, id: str, *, image_prefixes: list[str]) -> iam.Ro
     return iam.Role(
         scope,
         id,
-        description="Nodes of the cluster",
+        description="Nodes of the cluster: join it, pull images",
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
         managed_policies=[
             iam.ManagedPolicy.from_aws_managed_policy_name(name)

@@ -86,6 +86,8 @@ class StorageStack(PlatformStack):
                 efs.OutOfInfrequentAccessPolicy.AFTER_1_ACCESS
             ),
             file_system_policy=_file_system_policy(),
+            # or CDK would add a statement of its own, which lets everyone be root
+            allow_anonymous_access=True,
             removal_policy=self.removal_policy,
         )
         self.access_point = self.file_system.add_access_point(
@@ -100,8 +102,7 @@ class StorageStack(PlatformStack):
 
 
 def _file_system_policy() -> iam.PolicyDocument:
-    # CDK's own policy leaves ClientMount out, so that no pod could mount (its issue
-    # 36224); who may reach a mount target is the security group's decision
+    # who may reach a mount target is the security group's decision
     return iam.PolicyDocument(
         statements=[
             iam.PolicyStatement(

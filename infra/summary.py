@@ -1,0 +1,71 @@
+"""What a synthesis has made, for a reader: ``python -m infra.summary cdk.out``."""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from eks_inference.testing import as_text, manifests
+
+_RELEASE = "Custom::AWSCDK-EKS-HelmChart"
+
+
+def summary(assembly: Path) -> list[str]:
+    """Return the lines of the summary.
+
+    Args:
+        assembly: Folder that a synthesis has written.
+    """
+    stacks = _stacks(assembly)
+    lines = ["Stacks, in the order of deployment:"]
+    kinds: Counter[str] = Counter()
+    releases: list[str] = []
+    models: list[str] = []
+    for stack, template in stacks.items():
+        resources = template["Resources"]
+        size = len(json.dumps(template, separators=(",", ":")))
+        lines.append(f"  {stack:<12}{len(resources):>4} resources {size // 1024:>4} KB")
+        for resource in resources.values():
+            if resource["Type"] == _RELEASE:
+                properties = resource["Properties"]
+                releases.append(
+                    f"  {properties['Release']:<24}{as_text(properties['Version'])}"
+                )
+        for objects in manifests(template).values():
+            kinds.update(item["kind"] for item in objects)
+            models += [_model(item) for item in objects if item["kind"] == "Deployment"]
+    lines += ["Helm releases:", *releases]
+    lines += ["Kubernetes objects:"]
+    lines += [f"  {kind:<28}{count:>3}" for kind, count in sorted(kinds.items())]
+    return [*lines, "Models:", *models]
+
+
+def _stacks(assembly: Path) -> dict[str, Any]:
+    artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"]
+    return {
+        name: json.loads(
+            (assembly / artifact["properties"]["templateFile"]).read_text()
+        )
+        for name, artifact in artifacts.items()
+        if artifact["type"] == "aws:cloudformation:stack"
+    }
+
+
+def _model(deployment: dict[str, Any]) -> str:
+    metadata = deployment["metadata"]
+    pod = deployment["spec"]["template"]["spec"]
+    pool = next(iter(pod["nodeSelector"].values()))
+    address = f"http://{metadata['name']}.{metadata['namespace']}.svc:8000/v1"
+    return f"  {metadata['name']:<24}{address}  on pool {pool}"
+
+
+def main() -> None:
+    """Print the summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("assembly", type=Path, help="folder of the synthesis")
+    print("\n".join(summary(parser.parse_args().assembly)))
+
+
+if __name__ == "__main__":
+    main()
