@@ -1,7 +1,7 @@
 """The cluster: control plane, add-ons, and the few nodes that run the controllers."""
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -78,6 +78,12 @@ class ClusterStack(PlatformStack):
             removal_policy=self.removal_policy,
         )
         self.cluster = self._cluster(settings, versions, vpc, key)
+        cdk.CfnOutput(
+            self,
+            "Kubeconfig",
+            value=f"aws eks update-kubeconfig --name {settings.cluster_name}",
+            description="Command that points kubectl at the cluster",
+        )
         self._admit_administrators(settings)
         role = node_role(self, "NodeRole", image_prefixes=image_prefixes)
         self.node_role = role
@@ -212,7 +218,7 @@ class ClusterStack(PlatformStack):
         return eks.Nodegroup(
             self,
             "SystemNodes",
-            cluster=self.cluster,
+            cluster=cast("eks.ICluster", self.cluster),
             node_role=self.system_node_role,
             ami_type=eks.NodegroupAmiType.BOTTLEROCKET_X86_64,
             instance_types=[ec2.InstanceType(settings.system_nodes.instance_type)],

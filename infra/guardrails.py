@@ -6,12 +6,14 @@ not see clusters of ``aws_eks_v2``; tests of our own stand in for them.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aws_cdk as cdk
-from constructs import Construct
+from constructs import IConstruct
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_iam as iam
+
     from infra.stacks import Stacks
 
 _AWS_POLICY = "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{}]"
@@ -36,7 +38,7 @@ def acknowledge_findings(stacks: "Stacks") -> None:
 def _acknowledge_cluster(stacks: "Stacks") -> None:
     cluster = stacks.cluster.cluster
     _acknowledge(
-        cluster.role,
+        cast("iam.Role", cluster.role),
         "EKS requires this policy on the role of a control plane",
         [_AWS_POLICY.format("AmazonEKSClusterPolicy")],
     )
@@ -73,7 +75,7 @@ def _acknowledge_cluster(stacks: "Stacks") -> None:
         _acknowledge_nodes(role, stacks.registry.prefixes)
 
 
-def _acknowledge_nodes(role: Construct, image_prefixes: Iterable[str]) -> None:
+def _acknowledge_nodes(role: IConstruct, image_prefixes: Iterable[str]) -> None:
     _acknowledge(
         role,
         "Karpenter's documentation gives nodes these; pods cannot use the role",
@@ -173,13 +175,13 @@ def _acknowledge_models(stacks: "Stacks") -> None:
     )
 
 
-def _acknowledge(scope: Construct, reason: str, ids: Iterable[str]) -> None:
+def _acknowledge(scope: IConstruct, reason: str, ids: Iterable[str]) -> None:
     acknowledgements = [cdk.Acknowledgment(id=rule, reason=reason) for rule in ids]
     if acknowledgements:
         cdk.Validations.of(scope).acknowledge(*acknowledgements)
 
 
-def _cfn(construct: Construct) -> cdk.CfnElement:
+def _cfn(construct: IConstruct) -> cdk.CfnElement:
     child = construct.node.default_child
     assert isinstance(child, cdk.CfnElement)
     return child

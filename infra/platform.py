@@ -1,6 +1,6 @@
 """What runs on the cluster once: Karpenter, KEDA, Prometheus, and their objects."""
 
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -129,7 +129,7 @@ class PlatformReleasesStack(PlatformStack):
         helm = eks.HelmChart(
             self,
             id,
-            cluster=self._cluster.cluster,
+            cluster=cast("eks.ICluster", self._cluster.cluster),
             repository=repository,
             chart=chart or release,
             version=version,

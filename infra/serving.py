@@ -13,7 +13,13 @@ from eks_inference import (
     QueueScaling,
 )
 from infra.cluster import ClusterStack
-from infra.settings import CAPACITIES, ModelSettings, PoolSettings, Settings
+from infra.settings import (
+    CAPACITIES,
+    ModelSettings,
+    PoolSettings,
+    Schedule,
+    Settings,
+)
 from infra.stack import PlatformStack, platform_tags
 from infra.storage import StorageStack
 from infra.versions import SUPPORTED
@@ -102,17 +108,21 @@ def _model(model: ModelSettings, storage: StorageStack) -> Model:
 
 
 def _scaling(model: ModelSettings) -> QueueScaling:
-    window = model.schedule
     return QueueScaling(
         min_replicas=model.min_replicas,
         max_replicas=model.max_replicas,
         waiting_weight=model.waiting_weight,
         target_share=model.target_share,
-        activation=window
-        and Activation.schedule(
-            timezone=window.timezone,
-            start=window.start,
-            end=window.end,
-            replicas=window.replicas,
-        ),
+        activation=_activation(model.schedule),
+    )
+
+
+def _activation(window: Schedule | None) -> Activation | None:
+    if window is None:
+        return None
+    return Activation.schedule(
+        timezone=window.timezone,
+        start=window.start,
+        end=window.end,
+        replicas=window.replicas,
     )

@@ -57,6 +57,12 @@ class StorageStack(PlatformStack):
             removal_policy=self.removal_policy,
             auto_delete_objects=not settings.retain,
         )
+        cdk.CfnOutput(
+            self,
+            "ModelBucket",
+            value=self.bucket.bucket_name,
+            description="Bucket for the weights of the models",
+        )
         self.file_system: efs.FileSystem | None = None
         self.access_point: efs.AccessPoint | None = None
         if settings.shared_compile_cache:

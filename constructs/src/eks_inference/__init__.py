@@ -5,7 +5,7 @@ Names load on first use, so that importing plain Python parts does not start CDK
 
 from typing import TYPE_CHECKING
 
-import lazy_loader
+import lazy_loader  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from eks_inference._check import ConfigurationError

@@ -1,18 +1,24 @@
 """How manifests reach a cluster: one KubernetesManifest per pool or model."""
 
 from collections.abc import Sequence
+from typing import TypeAlias, cast
 
 from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct, IDependable
 
 from eks_inference.manifests import Manifest
 
+AnyCluster: TypeAlias = eks.ICluster | eks.Cluster
+"""A cluster, made here or imported. ``Cluster`` stands beside its own interface because
+aws-cdk-lib 2.275 does not declare one of the interface's members on it, which type
+checkers would hold against every caller."""
+
 
 def apply(
     scope: Construct,
     id: str,
     *,
-    cluster: eks.ICluster,
+    cluster: AnyCluster,
     manifests: Sequence[Manifest],
     after: Sequence[IDependable] = (),
 ) -> eks.KubernetesManifest:
@@ -30,7 +36,7 @@ def apply(
         after: What must exist before them, and be deleted only after them.
     """
     manifest = eks.KubernetesManifest(
-        scope, id, cluster=cluster, manifest=list(manifests)
+        scope, id, cluster=cast("eks.ICluster", cluster), manifest=list(manifests)
     )
     if after:
         manifest.node.add_dependency(*after)

@@ -7,7 +7,7 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
-from eks_inference._apply import apply
+from eks_inference._apply import AnyCluster, apply
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
 from eks_inference.manifests.gpu_pool import node_class, node_pool
@@ -18,7 +18,7 @@ class IGpuInferencePool(Protocol):
     """What a model needs to know of its pool (satisfied structurally)."""
 
     @property
-    def cluster(self) -> eks.ICluster:
+    def cluster(self) -> AnyCluster:
         """Cluster of the pool."""
 
     @property
@@ -69,7 +69,7 @@ class GpuInferencePool(Construct):
         scope: Construct,
         id: str,
         *,
-        cluster: eks.ICluster,
+        cluster: AnyCluster,
         node_instance_profile: iam.IInstanceProfile,
         security_group_ids: Sequence[str] = (),
         accelerators: Sequence[Accelerator] = (Accelerator.A10G, Accelerator.L4),
@@ -110,7 +110,7 @@ class GpuInferencePool(Construct):
         )
 
     @property
-    def cluster(self) -> eks.ICluster:
+    def cluster(self) -> AnyCluster:
         """Cluster of the pool."""
         return self._cluster
 

@@ -1,13 +1,16 @@
 """A role that the pods of one service account get, and nobody else."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jsii
-from aws_cdk import Stack
+from aws_cdk import Aws
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
+
+from eks_inference._apply import AnyCluster
 
 _POD_IDENTITY = "pods.eks.amazonaws.com"
 
@@ -35,7 +38,7 @@ class PodIdentityRole(Construct):
         scope: Construct,
         id: str,
         *,
-        cluster: eks.ICluster,
+        cluster: AnyCluster,
         namespace: str,
         service_account: str,
         statements: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
@@ -46,7 +49,7 @@ class PodIdentityRole(Construct):
         self._role = iam.Role(
             self,
             "Resource",
-            assumed_by=pod_identity_principal(scope),
+            assumed_by=pod_identity_principal(),
             description=description
             or f"Pods of service account {namespace}/{service_account}",
             managed_policies=list(managed_policies) or None,
@@ -83,16 +86,18 @@ class PodIdentityRole(Construct):
         return self._role.grant_principal
 
 
-def pod_identity_principal(scope: Construct) -> iam.IPrincipal:
+@cache
+def pod_identity_principal() -> iam.IPrincipal:
     """Return the principal that Pod Identity assumes roles with.
 
     Session tags carry cluster, namespace and service account, so that policies can
     tell pods apart. Only this account's clusters may assume the role (confused
-    deputy).
+    deputy). The same for every role, so it is made once: a call to jsii is what a
+    synthesis waits for.
     """
     return iam.SessionTagsPrincipal(
         iam.ServicePrincipal(
             _POD_IDENTITY,
-            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}},
+            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack
+from aws_cdk import Aws
 from aws_cdk import aws_kms as kms
 from constructs import Construct, IDependable
 
@@ -87,7 +87,7 @@ class QueueScaledModel(Construct):
             image=image,
             namespace=namespace,
             pool_name=pool.pool.name,
-            region=Stack.of(self).region,
+            region=Aws.REGION,
             priority_class_name=priority_class_name,
         )
         self._serving = serving
