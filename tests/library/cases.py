@@ -1,0 +1,344 @@
+"""Every use of the constructs that the tests look at, synthesized once."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
+
+from eks_inference import (
+    Accelerator,
+    Capacity,
+    CompileCache,
+    Drain,
+    GpuInferencePool,
+    Model,
+    PodIdentityRole,
+    QueueScaledModel,
+    QueueScaling,
+    Signal,
+)
+from eks_inference.manifests import Manifest
+from eks_inference.testing import manifests
+from tests.library.conftest import (
+    WINDOW,
+    Template,
+    import_bucket,
+    import_cluster,
+    import_profile,
+)
+
+FLEET = ("chat", "code", "embed", "guard", "judge")
+"""The models of the fleet."""
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def default_pool(stack: cdk.Stack, **changes: Any) -> GpuInferencePool:
+    """Define a pool with the fewest arguments, and some more."""
+    return GpuInferencePool(
+        stack,
+        "Gpu",
+        cluster=import_cluster(stack),
+        node_instance_profile=import_profile(stack),
+        **changes,
+    )
+
+
+def default_model(
+    stack: cdk.Stack,
+    name: str = "mistral",
+    *,
+    bucket: s3.IBucket | None = None,
+    **changes: Any,
+) -> Model:
+    """Return a model in an imported bucket."""
+    values: dict[str, Any] = {"weights_gb": 4.15, "max_model_len": 8_192, **changes}
+    return Model.from_bucket(
+        bucket or import_bucket(stack), f"models/{name}/", name=name, **values
+    )
+
+
+def pool_smallest(stack: cdk.Stack) -> None:
+    """Define a pool with the fewest arguments."""
+    default_pool(stack)
+
+
+def pool_everything(stack: cdk.Stack) -> None:
+    """Define a pool with every argument; its GPU has no local NVMe."""
+    default_pool(
+        stack,
+        security_group_ids=["sg-0123456789abcdef0", "sg-0fedcba9876543210"],
+        accelerators=[Accelerator.T4G],
+        gpus_per_node=2,
+        capacity=Capacity.on_demand(),
+        max_gpus=8,
+        consolidate_after_seconds=1_200,
+        ami_alias="bottlerocket@v1.57.0",
+        name="arm-16g",
+        tags={"team": "search", "cost-center": "4711"},
+    )
+
+
+def model_smallest(stack: cdk.Stack) -> None:
+    """Define a model with the fewest arguments."""
+    QueueScaledModel(
+        stack, "Chat", pool=default_pool(stack), model=default_model(stack)
+    )
+
+
+def model_everything(stack: cdk.Stack) -> None:
+    """Define a model with every argument, on a pool of large nodes."""
+    pool = default_pool(
+        stack,
+        accelerators=[Accelerator.L40S],
+        gpus_per_node=4,
+        capacity=Capacity.on_demand(),
+        max_gpus=12,
+    )
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=pool,
+        model=default_model(
+            stack,
+            "llama-70b",
+            weights_gb=141.1,
+            max_model_len=16_384,
+            max_num_seqs=64,
+            gpus=4,
+            gpu_memory_utilization=0.85,
+            cpu=40,
+            memory_gib=180,
+        ),
+        scaling=QueueScaling(
+            min_replicas=2,
+            max_replicas=3,
+            waiting_weight=4,
+            target_share=0.5,
+            scale_up_percent=100,
+            scale_up_pods=2,
+            scale_down_window_seconds=600,
+            scale_down_period_seconds=300,
+        ),
+        drain=Drain(pre_stop_seconds=15, shutdown_timeout_seconds=300),
+        signal=Signal.prometheus(
+            "https://prometheus.example.com", scrape_interval_seconds=10
+        ),
+        compile_cache=CompileCache.shared("kernels"),
+        image=f"registry.example.com:5000/team/vllm:0.31.0@{DIGEST}",
+        namespace="search",
+        decryption_key=kms.Key.from_key_arn(
+            stack, "Key", "arn:aws:kms:eu-central-1:111122223333:key/weights"
+        ),
+        priority_class_name="serving",
+        after=[cdk.CfnWaitConditionHandle(stack, "Before")],
+    )
+
+
+def model_zero(stack: cdk.Stack) -> None:
+    """Define a model that has no replica outside business hours."""
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=default_pool(stack),
+        model=default_model(stack),
+        scaling=QueueScaling(min_replicas=0, activation=WINDOW),
+    )
+
+
+def model_half(stack: cdk.Stack) -> None:
+    """Define a model on a GPU that has no bfloat16."""
+    pool = default_pool(stack, accelerators=[Accelerator.T4])
+    QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+
+
+def fleet(stack: cdk.Stack) -> None:
+    """Define two pools and five models in one stack."""
+    cluster, profile = import_cluster(stack), import_profile(stack)
+    pools = [
+        GpuInferencePool(
+            stack,
+            pool_id,
+            cluster=cluster,
+            node_instance_profile=profile,
+            accelerators=accelerators,
+        )
+        for pool_id, accelerators in (
+            ("Small", [Accelerator.A10G, Accelerator.L4]),
+            ("Large", [Accelerator.L40S]),
+        )
+    ]
+    bucket = import_bucket(stack)
+    for index, name in enumerate(FLEET):
+        QueueScaledModel(
+            stack,
+            name,
+            pool=pools[index % 2],
+            model=default_model(stack, name, bucket=bucket),
+        )
+
+
+def role_smallest(stack: cdk.Stack) -> None:
+    """Define a role with the fewest arguments."""
+    PodIdentityRole(
+        stack,
+        "Role",
+        cluster=import_cluster(stack),
+        namespace="inference",
+        service_account="mistral",
+    )
+
+
+def role_everything(stack: cdk.Stack) -> None:
+    """Define a role with every argument, and grant it something."""
+    role = PodIdentityRole(
+        stack,
+        "Role",
+        cluster=import_cluster(stack),
+        namespace="keda",
+        service_account="keda-operator",
+        statements={
+            "Queue": [
+                {
+                    "Effect": "Allow",
+                    "Action": "sqs:GetQueueAttributes",
+                    "Resource": "arn:aws:sqs:eu-central-1:111122223333:jobs",
+                }
+            ]
+        },
+        managed_policies=[
+            iam.ManagedPolicy.from_aws_managed_policy_name("AmazonSQSReadOnlyAccess")
+        ],
+        description="Reads the queue",
+    )
+    import_bucket(stack).grant_read(role, "results/*")
+
+
+def imported(stack: cdk.Stack) -> None:
+    """Define a pool and a model on an imported cluster whose kubectl is ours."""
+    known = eks.Cluster.from_cluster_attributes(stack, "Known", cluster_name="shared")
+    provider = eks.KubectlProvider(
+        stack,
+        "Kubectl",
+        cluster=known,
+        kubectl_layer=KubectlV35Layer(stack, "Layer"),
+    )
+    cluster = eks.Cluster.from_cluster_attributes(
+        stack, "Cluster", cluster_name="shared", kubectl_provider=provider
+    )
+    pool = GpuInferencePool(
+        stack, "Gpu", cluster=cluster, node_instance_profile=import_profile(stack)
+    )
+    QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+
+
+CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
+    define.__name__.replace("_", "-"): define
+    for define in (
+        pool_smallest,
+        pool_everything,
+        model_smallest,
+        model_everything,
+        model_zero,
+        model_half,
+        fleet,
+        role_smallest,
+        role_everything,
+        imported,
+    )
+}
+"""What is defined in one stack, by the name of the stack."""
+
+APART = ("apart-cluster", "apart-pools", "apart-models", "apart-bucket")
+"""Cluster, pools, models and bucket, each in a stack of its own."""
+
+
+def _apart(app: cdk.App) -> None:
+    clusters, pools, models, buckets = (cdk.Stack(app, name) for name in APART)
+    cluster = eks.Cluster(
+        clusters,
+        "Cluster",
+        version=eks.KubernetesVersion.V1_35,
+        default_capacity_type=eks.DefaultCapacityType.NODEGROUP,
+        default_capacity=0,
+        kubectl_provider_options=eks.KubectlProviderOptions(
+            kubectl_layer=KubectlV35Layer(clusters, "Layer")
+        ),
+    )
+    profile = iam.InstanceProfile(clusters, "Profile")
+    pool = GpuInferencePool(
+        pools, "Gpu", cluster=cluster, node_instance_profile=profile
+    )
+    key = kms.Key(buckets, "Key")
+    bucket = s3.Bucket(buckets, "Bucket", encryption_key=key)
+    for name in ("chat", "code"):
+        QueueScaledModel(
+            models,
+            name,
+            pool=pool,
+            model=Model.from_bucket(
+                bucket,
+                f"models/{name}/",
+                name=name,
+                weights_gb=4.15,
+                max_model_len=8_192,
+            ),
+            decryption_key=key,
+        )
+
+
+@cache
+def _stacks() -> Mapping[str, tuple[Template, frozenset[str]]]:
+    app = cdk.App(analytics_reporting=False)
+    for name, define in CASES.items():
+        define(cdk.Stack(app, name))
+    _apart(app)
+    # all templates before any dependency, which jsii would take for the same objects
+    stacks = [(stack, stack.template) for stack in app.synth().stacks]
+    return {
+        stack.stack_name: (found, frozenset(item.id for item in stack.dependencies))
+        for stack, found in stacks
+    }
+
+
+def template(name: str) -> Template:
+    """Return the template of a case, or of a stack of ``APART``."""
+    found, _ = _stacks()[name]
+    return found
+
+
+def dependencies(name: str) -> frozenset[str]:
+    """Return the names of the stacks of ``APART`` that one of them depends on."""
+    _, found = _stacks()[name]
+    return found & set(APART)
+
+
+def objects(name: str, kind: str) -> list[Manifest]:
+    """Return the Kubernetes objects of one kind in a case."""
+    return [
+        item
+        for group in manifests(template(name)).values()
+        for item in group
+        if item["kind"] == kind
+    ]
+
+
+def one(name: str, kind: str) -> Manifest:
+    """Return the only Kubernetes object of a kind in a case."""
+    [found] = objects(name, kind)
+    return found
+
+
+def resources(name: str, type: str) -> dict[str, Any]:
+    """Return the resources of one CloudFormation type in a case, by logical id."""
+    return {
+        logical_id: resource
+        for logical_id, resource in template(name)["Resources"].items()
+        if resource["Type"] == type
+    }

@@ -1,0 +1,374 @@
+"""Tests of the construct of a model that scales on its queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_s3 as s3
+from constructs import Construct, IDependable
+from syrupy.assertion import SnapshotAssertion
+
+from eks_inference import (
+    Accelerator,
+    Drain,
+    GpuInferencePool,
+    PodIdentityRole,
+    QueueScaledModel,
+    QueueScaling,
+)
+from eks_inference.model import ModelBucket
+from eks_inference.planning import GpuPool
+from eks_inference.queue_scaled_model import VLLM_IMAGE
+from eks_inference.testing import MANIFEST_TYPE, manifests, without_asset_hashes
+from tests.library.cases import (
+    APART,
+    DIGEST,
+    FLEET,
+    default_model,
+    default_pool,
+    dependencies,
+    objects,
+    one,
+    resources,
+    template,
+)
+from tests.library.conftest import (
+    BadInputs,
+    bad_inputs,
+    children,
+    import_bucket,
+    import_cluster,
+    make_model,
+    make_pool,
+    refusal,
+)
+
+ROLE = "AWS::IAM::Role"
+ASSOCIATION = "AWS::EKS::PodIdentityAssociation"
+MODEL_CASES = ["model-smallest", "model-everything", "model-zero", "model-half"]
+
+ON_POOL = "model 'mistral' on pool 'gpu': "
+NO_NODE = (
+    f"{ON_POOL}'gpus' must be at most the GPUs of a node (1), got 2; "
+    "raise the pool's 'gpus_per_node'"
+)
+NO_ROOM = (
+    ON_POOL + "'max_gpus' of the pool must be at least what 'max_replicas' replicas "
+    "need ({} x {}), got 10; raise it or lower 'max_replicas'"
+)
+NO_TIME = (
+    f"{ON_POOL}'pre_stop_seconds' + 'shutdown_timeout_seconds' + teardown must be at "
+    "most 110 s on spot, got 320; lower 'shutdown_timeout_seconds' or use "
+    "Capacity.on_demand()"
+)
+
+BAD: BadInputs = [
+    ({"scaling": QueueScaling(max_replicas=11)}, NO_ROOM.format(1, 11)),
+    ({"drain": Drain(shutdown_timeout_seconds=300)}, NO_TIME),
+    (
+        {"model": make_model(gpus=2), "scaling": QueueScaling(max_replicas=5)},
+        NO_NODE,
+    ),
+    (
+        {"model": make_model(gpus=2), "drain": Drain(shutdown_timeout_seconds=300)},
+        f"{NO_NODE}\n{NO_ROOM.format(2, 10)}\n{NO_TIME}",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class OtherPool:
+    """A pool that another tool has made, as far as a model needs to know it."""
+
+    cluster: eks.ICluster
+    pool: GpuPool
+    manifest: IDependable
+
+
+def is_a_model_bucket(bucket: ModelBucket) -> bool:
+    """Say whether a bucket has what a model asks of it; mypy says whether it fits."""
+    return bool(bucket.bucket_name and bucket.bucket_arn)
+
+
+def pod(case: str) -> dict[str, Any]:
+    """Return the spec of the pods of a case's only model."""
+    spec: dict[str, Any] = one(case, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def statements(case: str) -> list[dict[str, Any]]:
+    """Return what the role of a case's only model may do."""
+    [role] = resources(case, ROLE).values()
+    [policy] = role["Properties"]["Policies"]
+    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    return found
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_template(case: str, snapshot: SnapshotAssertion) -> None:
+    """Objects, role and association are the recorded ones."""
+    found = {
+        "manifests": manifests(template(case)),
+        "role": resources(case, ROLE),
+        "association": resources(case, ASSOCIATION),
+    }
+    assert without_asset_hashes(found) == snapshot
+
+
+@bad_inputs(BAD)
+def test_fails_when_values_contradict_each_other(
+    changes: Mapping[str, Any], message: str, stack: cdk.Stack
+) -> None:
+    """A refused model says everything that is wrong, and defines nothing."""
+    pool = default_pool(stack)
+    values = {"model": make_model(), **changes}
+    before = children(stack)
+    found = refusal(lambda: QueueScaledModel(stack, "Chat", pool=pool, **values))
+    assert found == message
+    assert children(stack) == before
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_names_agree(case: str) -> None:
+    """Service account, pods and association name one account in one namespace."""
+    [association] = resources(case, ASSOCIATION).values()
+    account = one(case, "ServiceAccount")["metadata"]
+    deployment = one(case, "Deployment")
+    assert association["Properties"]["ServiceAccount"] == account["name"]
+    assert association["Properties"]["Namespace"] == account["namespace"]
+    assert pod(case)["serviceAccountName"] == account["name"]
+    assert deployment["metadata"]["namespace"] == account["namespace"]
+    [role_id] = resources(case, ROLE)
+    assert association["Properties"]["RoleArn"] == {"Fn::GetAtt": [role_id, "Arn"]}
+
+
+@pytest.mark.parametrize("case", MODEL_CASES)
+def test_pods_come_after_credentials_and_nodes(case: str) -> None:
+    """Association, role and pool exist before the model, and are deleted after it."""
+    applied = resources(case, MANIFEST_TYPE)
+    [pool_id] = [key for key in applied if key.startswith("Gpu")]
+    [model_id] = [key for key in applied if key.startswith("Chat")]
+    [association_id] = resources(case, ASSOCIATION)
+    assert {pool_id, association_id} <= set(applied[model_id]["DependsOn"])
+
+
+def test_pods_come_after_what_the_caller_names() -> None:
+    """What stands in 'after' exists before the model too."""
+    applied = resources("model-everything", MANIFEST_TYPE)
+    [model_id] = [key for key in applied if key.startswith("Chat")]
+    assert any(key.startswith("Before") for key in applied[model_id]["DependsOn"])
+
+
+def test_role_reads_its_own_prefix_only() -> None:
+    """Objects are read below the prefix, and the bucket listed for it alone."""
+    partition = {"Ref": "AWS::Partition"}
+    assert statements("model-smallest") == [
+        {
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": {
+                "Fn::Join": ["", ["arn:", partition, ":s3:::weights/models/mistral/*"]]
+            },
+        },
+        {
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": {"Fn::Join": ["", ["arn:", partition, ":s3:::weights"]]},
+            "Condition": {"StringLike": {"s3:prefix": "models/mistral/*"}},
+        },
+    ]
+
+
+def test_role_decrypts_where_a_key_is_given() -> None:
+    """The key of the weights can be used where there is one, and only to decrypt."""
+    assert statements("model-everything")[2:] == [
+        {
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": "arn:aws:kms:eu-central-1:111122223333:key/weights",
+        }
+    ]
+
+
+def test_image_is_awss_container_by_default() -> None:
+    """Without an image the pods run AWS's container of a stated vLLM version."""
+    [container] = pod("model-smallest")["containers"]
+    assert container["image"] == VLLM_IMAGE
+    assert ":0.31.0-" in VLLM_IMAGE
+
+
+def test_region_is_the_stacks() -> None:
+    """vLLM gets the region of the stack, also where it is known in deployment only."""
+    [container] = pod("model-smallest")["containers"]
+    assert {"name": "AWS_REGION", "value": "${AWS::Region}"} in container["env"]
+
+
+def test_every_argument_reaches_the_objects() -> None:
+    """Each argument of a model is found where it takes effect."""
+    [container] = pod("model-everything")["containers"]
+    assert container["image"].endswith(f"/team/vllm:0.31.0@{DIGEST}")
+    mounts = {item["name"]: item for item in container["volumeMounts"]}
+    assert mounts["cache"]["subPath"] == f"llama-70b/l40s/{DIGEST.replace(':', '-')}"
+    assert pod("model-everything")["priorityClassName"] == "serving"
+    assert pod("model-everything")["terminationGracePeriodSeconds"] == 325
+    assert "--tensor-parallel-size=4" in container["args"]
+    scaled = one("model-everything", "ScaledObject")["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 3)
+    assert scaled["advanced"]["scalingModifiers"] == {
+        "formula": "running + waiting * 4",
+        "target": "32",
+        "metricType": "AverageValue",
+    }
+    for trigger in scaled["triggers"]:
+        assert trigger["metadata"]["serverAddress"] == "https://prometheus.example.com"
+    [endpoint] = one("model-everything", "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["interval"] == "10s"
+
+
+def test_half_precision_follows_from_the_pool() -> None:
+    """A model on T4 runs in half precision without being told."""
+    [container] = pod("model-half")["containers"]
+    assert "--dtype=half" in container["args"]
+
+
+def test_window_wakes_a_model_at_zero() -> None:
+    """A model without replicas has its window among the triggers."""
+    spec = one("model-zero", "ScaledObject")["spec"]
+    assert spec["minReplicaCount"] == 0
+    assert [item["type"] for item in spec["triggers"]] == ["prometheus", "cron"]
+
+
+def test_fleet_has_everything_once_for_each_model() -> None:
+    """Five models in one stack have objects, roles and accounts of their own."""
+    for kind in ("ServiceAccount", "Service", "Deployment", "ScaledObject"):
+        found = [item["metadata"]["name"] for item in objects("fleet", kind)]
+        assert tuple(found) == FLEET
+    accounts = [
+        item["Properties"]["ServiceAccount"]
+        for item in resources("fleet", ASSOCIATION).values()
+    ]
+    assert tuple(accounts) == FLEET
+    assert len(resources("fleet", ROLE)) == len(FLEET)
+
+
+def test_fleet_keeps_its_pods_apart() -> None:
+    """In one namespace no model's selectors match the pods of another one."""
+    pods = {
+        item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
+        for item in objects("fleet", "Deployment")
+    }
+    selectors = [
+        (item["metadata"]["name"], item["spec"]["selector"])
+        for item in objects("fleet", "Service")
+    ] + [
+        (item["metadata"]["name"], item["spec"]["selector"]["matchLabels"])
+        for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor")
+        for item in objects("fleet", kind)
+    ]
+    assert len(selectors) == 4 * len(FLEET)
+    for name, selector in selectors:
+        selected = [
+            other
+            for other, labels in pods.items()
+            if selector.items() <= labels.items()
+        ]
+        assert selected == [name]
+
+
+def test_fleet_runs_each_model_on_its_pool() -> None:
+    """Each model selects the nodes of the pool that it was given."""
+    found = {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]["nodeSelector"]
+        for item in objects("fleet", "Deployment")
+    }
+    assert found["chat"] == {"eks-inference/pool": "small"}
+    assert found["code"] == {"eks-inference/pool": "large"}
+
+
+def test_stacks_depend_in_one_direction() -> None:
+    """Cluster, pools and models in stacks of their own depend on each other in line."""
+    cluster, pools, models, bucket = APART
+    assert dependencies(cluster) == dependencies(bucket) == set()
+    assert dependencies(pools) == {cluster}
+    assert dependencies(models) == {cluster, pools, bucket}
+
+
+def test_nothing_of_a_model_lies_in_another_stack() -> None:
+    """The stack of the models holds all that is theirs, the others nothing of it."""
+    cluster, pools, models, _ = APART
+    assert len(resources(models, MANIFEST_TYPE)) == 2
+    assert len(resources(models, ASSOCIATION)) == 2
+    assert len(resources(pools, MANIFEST_TYPE)) == 1
+    assert not resources(cluster, MANIFEST_TYPE)
+
+
+def test_imported_cluster_needs_no_stack_of_its_own() -> None:
+    """An imported cluster takes all objects through a kubectl provider of ours."""
+    kinds = {
+        item["kind"]
+        for group in manifests(template("imported")).values()
+        for item in group
+    }
+    assert {"NodePool", "EC2NodeClass", "Deployment", "ScaledObject"} <= kinds
+
+
+def test_pool_can_be_anything_that_looks_like_one(stack: cdk.Stack) -> None:
+    """A model runs on a pool that was not made by this library."""
+    pool = OtherPool(
+        cluster=import_cluster(stack),
+        pool=make_pool(name="legacy", accelerators=(Accelerator.T4,)),
+        manifest=Construct(stack, "Legacy"),
+    )
+    made = QueueScaledModel(stack, "Chat", pool=pool, model=make_model())
+    assert made.plan.dtype == "half"
+    assert pool.manifest in made.node.find_child("Resource").node.dependencies
+
+
+def test_bucket_is_whatever_has_a_name(stack: cdk.Stack) -> None:
+    """A bucket of CDK is structurally what a model asks of its bucket."""
+    bucket: s3.IBucket = import_bucket(stack)
+    assert make_model(bucket=bucket).uri == "s3://weights/models/mistral/"
+    assert is_a_model_bucket(bucket)
+
+
+def test_attributes_say_what_others_need(stack: cdk.Stack) -> None:
+    """Endpoint, plan and role of a model are readable."""
+    made = QueueScaledModel(
+        stack,
+        "Chat",
+        pool=default_pool(stack),
+        model=default_model(stack, "chat"),
+        namespace="search",
+    )
+    assert made.endpoint == "http://chat.search.svc:8000/v1"
+    assert made.plan.scaling_target == 24
+    assert isinstance(made.role, PodIdentityRole)
+    assert made.node.find_child("Role") is made.role
+
+
+def test_manifest_is_the_default_child(stack: cdk.Stack) -> None:
+    """Escape hatches reach the objects as the construct's default child."""
+    pool: GpuInferencePool = default_pool(stack)
+    made = QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+    assert isinstance(made.node.default_child, eks.KubernetesManifest)
+
+
+def test_logical_ids_are_stable() -> None:
+    """The ids of the resources are pinned: another id would replace the pods."""
+    assert list(template("model-smallest")["Resources"]) == [
+        "Gpu05B72DCE",
+        "ChatRoleE8383DBB",
+        "ChatRoleAssociationF802D1A3",
+        "ChatF114FAFD",
+    ]
+
+
+def test_fails_when_an_argument_is_missing(stack: cdk.Stack) -> None:
+    """Without its required arguments nothing is defined."""
+    make_nothing: Any = QueueScaledModel
+    with pytest.raises(TypeError, match="'pool'"):
+        make_nothing(stack, "Nothing")
+    assert children(stack) == [stack.node.path]
