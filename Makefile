@@ -13,7 +13,7 @@ CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots diff deploy destroy bench dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy bench dist clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
@@ -53,6 +53,9 @@ fix: $(VENV)/.tools ## Format, and repair what ruff can repair
 
 snapshots: $(VENV)/.tools ## Record what the tests compare with
 	@pytest --snapshot-update tests/app tests/library
+
+guardrails: $(VENV)/.app ## Write the reference of the guardrails
+	@python -m eks_inference.rules.reference > docs/guardrails.md
 
 diff: $(VENV)/.app ## Show what a deployment would change
 	@cdk diff $(CONTEXT)

@@ -12,18 +12,22 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from eks_inference._check import ConfigurationError
+from eks_inference import ConfigurationError, ImageCache, PodIdentityRole
 from infra.identity import (
     admit_administrator,
     admit_nodes,
+    efs_csi_statements,
     node_role,
     secrets_key_statements,
 )
 from infra.settings import Settings
-from infra.stack import PlatformStack
+from infra.stack import PlatformStack, platform_tags
 from infra.versions import SUPPORTED, Versions
 
 _HANDLER_LOG_DAYS = 30
+
+_SYSTEM_VOLUMES = {"/dev/xvda": 4, "/dev/xvdb": 40}
+"""Bottlerocket's volumes in GiB: its own, and the one of images and containers."""
 
 SYSTEM_TAINT = "CriticalAddonsOnly"
 """Taint of the controllers' nodes; Karpenter and CoreDNS tolerate it by default."""
@@ -39,6 +43,7 @@ _BEFORE_NODES: dict[str, dict[str, Any]] = {
 
 _AFTER_NODES: dict[str, dict[str, Any]] = {
     "coredns": {},
+    "aws-efs-csi-driver": {},
     # its GPU part would otherwise stay off the tainted GPU nodes
     "eks-node-monitoring-agent": {"dcgmAgent": _ANY_TAINT},
 }
@@ -55,7 +60,7 @@ class ClusterStack(PlatformStack):
         *,
         settings: Settings,
         vpc: ec2.IVpc,
-        image_prefixes: list[str],
+        images: ImageCache,
     ) -> None:
         super().__init__(
             scope,
@@ -85,7 +90,7 @@ class ClusterStack(PlatformStack):
             description="Command that points kubectl at the cluster",
         )
         self._admit_administrators(settings)
-        role = node_role(self, "NodeRole", image_prefixes=image_prefixes)
+        role = node_role(self, "NodeRole", images=images)
         self.node_role = role
         self.node_profile = iam.InstanceProfile(self, "NodeProfile", role=role)
         admit_nodes(
@@ -95,41 +100,33 @@ class ClusterStack(PlatformStack):
             role_arn=role.role_arn,
         )
         # a role of their own: EKS makes and deletes the access entry of a node group
-        self.system_node_role = node_role(
-            self, "SystemNodeRole", image_prefixes=image_prefixes
-        )
+        self.system_node_role = node_role(self, "SystemNodeRole", images=images)
         nodes = self._system_nodes(settings)
         for name, configuration in _BEFORE_NODES.items():
-            nodes.node.add_dependency(self.add_addon(versions, name, configuration))
+            nodes.node.add_dependency(self._addon(versions, name, configuration))
+        self.efs_csi_role = PodIdentityRole(
+            self,
+            "EfsCsiRole",
+            cluster=self.cluster,
+            namespace="kube-system",
+            service_account="efs-csi-controller-sa",
+            statements=efs_csi_statements(self),
+        )
         for name, configuration in _AFTER_NODES.items():
-            addon = self.add_addon(versions, name, configuration)
-            addon.node.add_dependency(nodes)
+            addon = self._addon(versions, name, configuration)
+            addon.node.add_dependency(nodes, self.efs_csi_role)
 
-    def add_addon(
-        self,
-        versions: Versions,
-        name: str,
-        configuration: dict[str, Any],
-        *,
-        scope: Construct | None = None,
+    def _addon(
+        self, versions: Versions, name: str, configuration: dict[str, Any]
     ) -> eks.CfnAddon:
-        """Define an add-on in the build of the version table.
-
-        Args:
-            versions: Row of the version table.
-            name: Name of the add-on.
-            configuration: Values of the add-on's own schema.
-            scope: Owner. Default: the cluster's stack.
-        """
-        stack = cdk.Stack.of(scope or self)
         return eks.CfnAddon(
-            scope or self,
+            self,
             "".join(word.capitalize() for word in name.split("-")),
             cluster_name=self.cluster.cluster_name,
             addon_name=name,
             addon_version=versions.addons.get(name),
             configuration_values=(
-                stack.to_json_string(configuration) if configuration else None
+                self.to_json_string(configuration) if configuration else None
             ),
             resolve_conflicts="OVERWRITE",
         )
@@ -208,13 +205,15 @@ class ClusterStack(PlatformStack):
                 "role in infra/stages.py",
             )
         for arn in settings.admin_role_arns:
+            *_, account, principal = arn.split(":")
             admit_administrator(
-                f"Admin{arn.rsplit('/', 1)[-1]}",
+                f"Administrator-{account}-{principal.replace('/', '-')}",
                 cluster=self.cluster,
                 role_arn=arn,
             )
 
     def _system_nodes(self, settings: Settings) -> eks.Nodegroup:
+        template = self._node_template(settings)
         return eks.Nodegroup(
             self,
             "SystemNodes",
@@ -227,12 +226,50 @@ class ClusterStack(PlatformStack):
             # room for a rolling replacement
             max_size=settings.system_nodes.count + 1,
             enable_node_auto_repair=True,
+            launch_template_spec=eks.LaunchTemplateSpec(
+                id=template.ref, version=template.attr_latest_version_number
+            ),
             labels={"workload": "system"},
             taints=[
                 eks.TaintSpec(
                     key=SYSTEM_TAINT, value="true", effect=eks.TaintEffect.NO_SCHEDULE
                 )
             ],
+        )
+
+    def _node_template(self, settings: Settings) -> ec2.CfnLaunchTemplate:
+        # what EKS would make by itself lets pods reach the node's credentials
+        template = ec2.CfnLaunchTemplate
+        tags = [
+            cdk.CfnTag(key=key, value=value)
+            for key, value in platform_tags(settings).items()
+        ]
+        return template(
+            self,
+            "SystemNodeTemplate",
+            launch_template_data=template.LaunchTemplateDataProperty(
+                metadata_options=template.MetadataOptionsProperty(
+                    http_endpoint="enabled",
+                    http_tokens="required",
+                    http_put_response_hop_limit=1,
+                ),
+                block_device_mappings=[
+                    template.BlockDeviceMappingProperty(
+                        device_name=device,
+                        ebs=template.EbsProperty(
+                            encrypted=True,
+                            delete_on_termination=True,
+                            volume_type="gp3",
+                            volume_size=size,
+                        ),
+                    )
+                    for device, size in _SYSTEM_VOLUMES.items()
+                ],
+                tag_specifications=[
+                    template.TagSpecificationProperty(resource_type=kind, tags=tags)
+                    for kind in ("instance", "volume")
+                ],
+            ),
         )
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _AWS_POLICY = "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{}]"
 _WILDCARD = "AwsSolutions-IAM5[Resource::{}]"
-_EC2 = "arn:<AWS::Partition>:ec2:<AWS::Region>:"
-_OWN = "<AWS::Region>:<AWS::AccountId>:"
 
 _CDK_MADE = (
     "CDK defines this for its kubectl handler and offers no argument for it; the "
@@ -30,9 +28,25 @@ _CDK_MADE = (
 def acknowledge_findings(stacks: "Stacks") -> None:
     """Acknowledge what the rules find and we mean."""
     _acknowledge_cluster(stacks)
+    _acknowledge_efs_driver(stacks.cluster.efs_csi_role)
     _acknowledge_storage(stacks)
     _acknowledge_controllers(stacks)
     _acknowledge_models(stacks)
+
+
+def _arn(stack: cdk.Stack, service: str, resource: str, account: str = "own") -> str:
+    """Return an ARN as the findings write it: with names for what is not known yet."""
+    resolved = {
+        "region": stack.resolve(stack.region),
+        "account": stack.resolve(stack.account),
+    }
+    region, own = (
+        value if isinstance(value, str) else f"<{value['Ref']}>"
+        for value in resolved.values()
+    )
+    owner = own if account == "own" else account
+    place = "" if service == "iam" else region
+    return f"arn:<AWS::Partition>:{service}:{place}:{owner}:{resource}"
 
 
 def _acknowledge_cluster(stacks: "Stacks") -> None:
@@ -72,7 +86,7 @@ def _acknowledge_cluster(stacks: "Stacks") -> None:
     _acknowledge(framework, _CDK_MADE, [_WILDCARD.format(f"<{function}.Arn>:*")])
     roles = (stacks.cluster.node_role, stacks.cluster.system_node_role)
     for role in roles:
-        _acknowledge_nodes(role, stacks.registry.prefixes)
+        _acknowledge_nodes(role, stacks.registry.images.prefixes)
 
 
 def _acknowledge_nodes(role: IConstruct, image_prefixes: Iterable[str]) -> None:
@@ -93,15 +107,27 @@ def _acknowledge_nodes(role: IConstruct, image_prefixes: Iterable[str]) -> None:
         role,
         "which images a cache will hold is not known before they are pulled",
         (
-            _WILDCARD.format(f"arn:<AWS::Partition>:ecr:{_OWN}repository/{prefix}/*")
+            _WILDCARD.format(_arn(cdk.Stack.of(role), "ecr", f"repository/{prefix}/*"))
             for prefix in image_prefixes
         ),
     )
 
 
+def _acknowledge_efs_driver(role: IConstruct) -> None:
+    _acknowledge(
+        role,
+        "reads only: file systems come later than their driver, and zones have no ARN",
+        (
+            _WILDCARD.format(_arn(cdk.Stack.of(role), "elasticfilesystem", f"{kind}/*"))
+            for kind in ("access-point", "file-system")
+        ),
+    )
+    _acknowledge(role, "zones have no ARN", [_WILDCARD.format("*")])
+
+
 def _acknowledge_storage(stacks: "Stacks") -> None:
     _acknowledge(
-        stacks.storage.bucket,
+        stacks.storage.models.bucket,
         "model weights, read by the roles of the models only; CloudTrail data events "
         "can log reads where a policy asks for it, and an access log would log every "
         "range of every cold start",
@@ -121,49 +147,44 @@ def _acknowledge_controllers(stacks: "Stacks") -> None:
         "what Karpenter launches and deletes does not exist yet; the tags that it "
         "must set and find bound what it can touch",
         (
-            _WILDCARD.format(_EC2 + resource)
-            for resource in (
-                ":image/*",
-                ":snapshot/*",
-                "*:security-group/*",
-                "*:subnet/*",
-                "*:capacity-reservation/*",
-                "*:placement-group/*",
-                "*:launch-template/*",
-                "*:fleet/*",
-                "*:instance/*",
-                "*:volume/*",
-                "*:network-interface/*",
-                "*:spot-instances-request/*",
-            )
+            *(
+                _WILDCARD.format(_arn(platform, "ec2", f"{kind}/*", account=""))
+                for kind in ("image", "snapshot")
+            ),
+            *(
+                _WILDCARD.format(_arn(platform, "ec2", f"{kind}/*", account="*"))
+                for kind in (
+                    "security-group",
+                    "subnet",
+                    "capacity-reservation",
+                    "placement-group",
+                    "launch-template",
+                    "fleet",
+                    "instance",
+                    "volume",
+                    "network-interface",
+                    "spot-instances-request",
+                )
+            ),
         ),
     )
     _acknowledge(
         platform.karpenter_role,
         "reads only: profiles, AWS's parameters, and calls that IAM cannot scope",
         (
+            _WILDCARD.format(_arn(platform, "iam", "instance-profile/*")),
             _WILDCARD.format(
-                "arn:<AWS::Partition>:iam::<AWS::AccountId>:instance-profile/*"
-            ),
-            _WILDCARD.format(
-                "arn:<AWS::Partition>:ssm:<AWS::Region>::parameter/aws/service/*"
+                _arn(platform, "ssm", "parameter/aws/service/*", account="")
             ),
             _WILDCARD.format("*"),
         ),
     )
-    if platform.efs_csi_role is not None:
-        access_points = f"arn:<AWS::Partition>:elasticfilesystem:{_OWN}access-point/*"
-        _acknowledge(
-            platform.efs_csi_role,
-            "reads only: access points, and zones, which have no ARN",
-            [_WILDCARD.format(access_points), _WILDCARD.format("*")],
-        )
 
 
 def _acknowledge_models(stacks: "Stacks") -> None:
     # the finding names the bucket by the export that carries it across stacks
     export = stacks.storage.resolve(
-        stacks.storage.export_value(stacks.storage.bucket.bucket_arn)
+        stacks.storage.export_value(stacks.storage.models.bucket_arn)
     )["Fn::ImportValue"]
     _acknowledge(
         stacks.serving.models_scope,

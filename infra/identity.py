@@ -12,6 +12,8 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from eks_inference import ImageCache
+
 Statements = list[dict[str, Any]]
 
 _NODE_POLICIES = (
@@ -23,7 +25,7 @@ _NODE_POLICIES = (
 """What Karpenter's documentation gives its nodes (v1.14, reference/cloudformation)."""
 
 
-def node_role(scope: Construct, id: str, *, image_prefixes: list[str]) -> iam.Role:
+def node_role(scope: Construct, id: str, *, images: ImageCache) -> iam.Role:
     """Define a role of nodes.
 
     Pods cannot use it: the metadata service answers no request that took a hop.
@@ -31,10 +33,9 @@ def node_role(scope: Construct, id: str, *, image_prefixes: list[str]) -> iam.Ro
     Args:
         scope: Owner.
         id: Construct id.
-        image_prefixes: Repository prefixes that fill themselves by pulls of nodes.
+        images: Cache that fills itself by pulls of nodes.
     """
-    stack = Stack.of(scope)
-    return iam.Role(
+    role = iam.Role(
         scope,
         id,
         description="Nodes of the cluster: join it, pull images",
@@ -43,29 +44,9 @@ def node_role(scope: Construct, id: str, *, image_prefixes: list[str]) -> iam.Ro
             iam.ManagedPolicy.from_aws_managed_policy_name(name)
             for name in _NODE_POLICIES
         ],
-        inline_policies={
-            "FillImageCache": _document(
-                [
-                    {
-                        "Effect": "Allow",
-                        "Action": [
-                            "ecr:BatchImportUpstreamImage",
-                            "ecr:CreateRepository",
-                        ],
-                        # which images a cache will hold is not known before a pull
-                        "Resource": [
-                            stack.format_arn(
-                                service="ecr",
-                                resource="repository",
-                                resource_name=f"{prefix}/*",
-                            )
-                            for prefix in image_prefixes
-                        ],
-                    }
-                ]
-            )
-        },
     )
+    images.grant_pull(role)
+    return role
 
 
 def secrets_key_statements(key_arn: str) -> Statements:
@@ -84,17 +65,13 @@ def secrets_key_statements(key_arn: str) -> Statements:
     ]
 
 
-def efs_csi_statements(
-    scope: Construct, *, file_system_arn: str
-) -> dict[str, Statements]:
+def efs_csi_statements(scope: Construct) -> dict[str, Statements]:
     """Return the policy of the EFS CSI controller.
 
-    Volumes are static, so it describes and never creates. It cannot name access points
-    in advance, and zones have no ARN.
+    Volumes are static, so it describes and never creates. The file systems come later
+    than the driver, and zones have no ARN: hence the wildcards.
     """
-    access_points = Stack.of(scope).format_arn(
-        service="elasticfilesystem", resource="access-point", resource_name="*"
-    )
+    stack = Stack.of(scope)
     return {
         "Describe": [
             {
@@ -104,7 +81,12 @@ def efs_csi_statements(
                     "elasticfilesystem:DescribeFileSystems",
                     "elasticfilesystem:DescribeMountTargets",
                 ],
-                "Resource": [file_system_arn, access_points],
+                "Resource": [
+                    stack.format_arn(
+                        service="elasticfilesystem", resource=kind, resource_name="*"
+                    )
+                    for kind in ("access-point", "file-system")
+                ],
             },
             {
                 "Effect": "Allow",
@@ -348,9 +330,3 @@ def admit_nodes(scope: Construct, id: str, *, cluster_name: str, role_arn: str) 
 def admit_administrator(id: str, *, cluster: eks.Cluster, role_arn: str) -> None:
     """Let a role administer the whole cluster."""
     cluster.grant_cluster_admin(id, role_arn)
-
-
-def _document(statements: Statements) -> iam.PolicyDocument:
-    return iam.PolicyDocument.from_json(
-        {"Version": "2012-10-17", "Statement": statements}
-    )

@@ -9,20 +9,18 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IDependable
 
-from eks_inference._apply import apply
+from eks_inference import PodIdentityRole
+from eks_inference._cluster import apply
 from eks_inference.manifests import Manifest
-from eks_inference.pod_identity_role import PodIdentityRole
 from infra.cluster import SYSTEM_TAINT, ClusterStack
-from infra.identity import efs_csi_statements, karpenter_statements
+from infra.identity import karpenter_statements
 from infra.settings import Settings
 from infra.stack import PlatformStack, platform_tags
-from infra.storage import StorageStack
 from infra.versions import KARPENTER_CHART, KEDA_CHART, PROMETHEUS_CHART, SUPPORTED
 from k8s.karpenter import system_pool_chart
 from k8s.keda import KEDA_NAMESPACE, trigger_authentication_chart
 from k8s.monitoring import MONITORING_NAMESPACE, PROMETHEUS_RELEASE
 from k8s.platform import platform_chart
-from k8s.vllm import compile_cache_chart
 
 _KARPENTER_NAMESPACE = "kube-system"
 _KARPENTER = "karpenter"
@@ -55,7 +53,6 @@ class PlatformReleasesStack(PlatformStack):
         *,
         settings: Settings,
         cluster: ClusterStack,
-        storage: StorageStack,
     ) -> None:
         super().__init__(
             scope,
@@ -89,23 +86,10 @@ class PlatformReleasesStack(PlatformStack):
             after=[keda, namespaces],
         )
         self._prometheus(namespaces)
-        self.efs_csi_role: PodIdentityRole | None = None
-        self.compile_cache: eks.KubernetesManifest | None = None
-        if storage.file_system is not None and storage.access_point is not None:
-            driver = self._efs_driver(storage)
-            handle = (
-                f"{storage.file_system.file_system_id}::"
-                f"{storage.access_point.access_point_id}"
-            )
-            self.compile_cache = self._apply(
-                "CompileCache",
-                compile_cache_chart(volume_handle=handle),
-                after=[driver, namespaces],
-            )
 
     def _apply(
         self, id: str, manifests: list[Manifest], after: list[IDependable] | None = None
-    ) -> eks.KubernetesManifest:
+    ) -> Construct:
         return apply(
             self,
             id,
@@ -292,24 +276,3 @@ class PlatformReleasesStack(PlatformStack):
             },
             after=[namespaces],
         )
-
-    def _efs_driver(self, storage: StorageStack) -> eks.CfnAddon:
-        assert storage.file_system is not None
-        role = self.efs_csi_role = PodIdentityRole(
-            self,
-            "EfsCsiRole",
-            cluster=self._cluster.cluster,
-            namespace="kube-system",
-            service_account="efs-csi-controller-sa",
-            statements=efs_csi_statements(
-                self, file_system_arn=storage.file_system.file_system_arn
-            ),
-        )
-        addon = self._cluster.add_addon(
-            SUPPORTED[self._settings.kubernetes_version],
-            "aws-efs-csi-driver",
-            {},
-            scope=self,
-        )
-        addon.node.add_dependency(role)
-        return addon

@@ -1,14 +1,13 @@
 """The GPU pools and the models, made with the library as any other team would."""
 
-from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct
 
 from eks_inference import (
     Accelerator,
     Activation,
-    CompileCache,
     GpuInferencePool,
     Model,
+    NodeIdentity,
     QueueScaledModel,
     QueueScaling,
 )
@@ -23,8 +22,8 @@ from infra.settings import (
 from infra.stack import PlatformStack, platform_tags
 from infra.storage import StorageStack
 from infra.versions import SUPPORTED
-from k8s.platform import INFERENCE_NAMESPACE, INFERENCE_PRIORITY
-from k8s.vllm import COMPILE_CACHE_CLAIM
+from k8s.platform import INFERENCE_PRIORITY
+from k8s.vllm import INFERENCE_NAMESPACE
 
 
 class ServingStack(PlatformStack):
@@ -39,7 +38,6 @@ class ServingStack(PlatformStack):
         cluster: ClusterStack,
         storage: StorageStack,
         image: str,
-        compile_cache: eks.KubernetesManifest | None,
     ) -> None:
         super().__init__(
             scope,
@@ -53,9 +51,6 @@ class ServingStack(PlatformStack):
         self.pools = {
             pool.name: _pool(pools, pool, settings, cluster) for pool in settings.pools
         }
-        cache = CompileCache.off()
-        if compile_cache is not None:
-            cache = CompileCache.shared(COMPILE_CACHE_CLAIM)
         self.models = {
             model.name: QueueScaledModel(
                 models,
@@ -65,8 +60,7 @@ class ServingStack(PlatformStack):
                 scaling=_scaling(model),
                 image=image,
                 namespace=INFERENCE_NAMESPACE,
-                compile_cache=cache,
-                decryption_key=storage.key,
+                compile_cache=storage.compile_cache,
                 priority_class_name=INFERENCE_PRIORITY,
             )
             for model in settings.models
@@ -80,7 +74,7 @@ def _pool(
         scope,
         pool.name,
         cluster=cluster.cluster,
-        node_instance_profile=cluster.node_profile,
+        nodes=NodeIdentity.from_instance_profile(cluster.node_profile),
         security_group_ids=[cluster.cluster.cluster_security_group_id],
         accelerators=[Accelerator[name.upper()] for name in pool.accelerators],
         gpus_per_node=pool.gpus_per_node,
@@ -95,7 +89,7 @@ def _pool(
 def _model(model: ModelSettings, storage: StorageStack) -> Model:
     return Model(
         name=model.name,
-        bucket=storage.bucket,
+        bucket=storage.models,
         prefix=model.prefix,
         weights_gb=model.weights_gb,
         max_model_len=model.max_model_len,

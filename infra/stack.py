@@ -29,8 +29,12 @@ class PlatformStack(cdk.Stack):
             tags=platform_tags(settings),
             termination_protection=settings.retain,
         )
+        # what a first deployment made before it failed holds nothing, and its name
+        # would be in the way of the second
         self.removal_policy = (
-            cdk.RemovalPolicy.RETAIN if settings.retain else cdk.RemovalPolicy.DESTROY
+            cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+            if settings.retain
+            else cdk.RemovalPolicy.DESTROY
         )
 
 

@@ -21,8 +21,8 @@ class Stacks:
     network: NetworkStack
     registry: RegistryStack
     cluster: ClusterStack
-    storage: StorageStack
     platform: PlatformReleasesStack
+    storage: StorageStack
     serving: ServingStack
 
 
@@ -40,17 +40,13 @@ def define_stacks(app: cdk.App, settings: Settings) -> Stacks:
         "Cluster",
         settings=settings,
         vpc=network.vpc,
-        image_prefixes=registry.prefixes,
-    )
-    storage = StorageStack(
-        app,
-        "Storage",
-        settings=settings,
-        vpc=network.vpc,
-        nodes=cluster.cluster.cluster_security_group,
+        images=registry.images,
     )
     platform = PlatformReleasesStack(
-        app, "Platform", settings=settings, cluster=cluster, storage=storage
+        app, "Platform", settings=settings, cluster=cluster
+    )
+    storage = StorageStack(
+        app, "Storage", settings=settings, vpc=network.vpc, cluster=cluster
     )
     serving = ServingStack(
         app,
@@ -58,18 +54,22 @@ def define_stacks(app: cdk.App, settings: Settings) -> Stacks:
         settings=settings,
         cluster=cluster,
         storage=storage,
-        image=registry.cached_image(settings.image),
-        compile_cache=platform.compile_cache,
+        image=registry.images.image_uri(
+            settings.image.repository,
+            tag=settings.image.tag,
+            digest=settings.image.digest,
+        ),
     )
     # nothing in the templates says that an image needs its cache, and an object its CRD
     cluster.add_stack_dependency(registry)
+    storage.add_stack_dependency(platform)
     serving.add_stack_dependency(platform)
     stacks = Stacks(
         network=network,
         registry=registry,
         cluster=cluster,
-        storage=storage,
         platform=platform,
+        storage=storage,
         serving=serving,
     )
     acknowledge_findings(stacks)

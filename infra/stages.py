@@ -58,7 +58,10 @@ STAGES = {
 
 
 def load(
-    stage: str | None = None, *, account: str | None = None, region: str | None = None
+    stage: str = DEFAULT_STAGE,
+    *,
+    account: str | None = None,
+    region: str | None = None,
 ) -> Settings:
     """Return the validated settings of a stage.
 
@@ -70,10 +73,9 @@ def load(
     Raises:
         ConfigurationError: The stage does not exist or has problems; all are named.
     """
-    name = stage or DEFAULT_STAGE
-    if name not in STAGES:
+    if not isinstance(stage, str) or stage not in STAGES:
         known = ", ".join(map(repr, STAGES))
         raise ConfigurationError(
-            [f"'stage' must be one of {known}, got {name!r}; see infra/stages.py"]
+            [f"'stage' must be one of {known}, got {stage!r}; see infra/stages.py"]
         )
-    return validate(STAGES[name].at(account=account, region=region))
+    return validate(STAGES[stage].at(account=account, region=region))

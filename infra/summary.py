@@ -64,7 +64,13 @@ def main() -> None:
     """Print the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("assembly", type=Path, help="folder of the synthesis")
-    print("\n".join(summary(parser.parse_args().assembly)))
+    assembly = parser.parse_args().assembly
+    if not (assembly / "manifest.json").is_file():
+        parser.error(
+            f"'assembly' must be a synthesized app, got {str(assembly)!r}; "
+            "run 'make synth' first"
+        )
+    print("\n".join(summary(assembly)))
 
 
 if __name__ == "__main__":

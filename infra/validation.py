@@ -1,14 +1,15 @@
 """Which settings are refused: every problem of a stage at once."""
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.activation import activation_problems
+from eks_inference.image import image_problems
 from eks_inference.model import model_problems
-from eks_inference.planning.pool import pool_problems
-from eks_inference.planning.serving import placement_problems
+from eks_inference.planning.pool import COLD_START_SECONDS, gpus_needed, pool_problems
 from eks_inference.scaling import scaling_problems
 from infra.settings import (
     CAPACITIES,
@@ -17,10 +18,12 @@ from infra.settings import (
     ModelSettings,
     NetworkSettings,
     PoolSettings,
+    Schedule,
     Settings,
     SystemNodes,
 )
 from infra.versions import SUPPORTED
+from k8s.karpenter import SYSTEM_POOL
 
 MOST_MODELS = 100
 """A model is three to five resources in one stack, which CloudFormation ends at 500."""
@@ -31,8 +34,15 @@ _SMALLEST_VPC = 20
 
 _LARGEST_ADMIN_NETWORK = 8
 
-_DIGEST = r"sha256:[0-9a-f]{64}"
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_PRIVATE = tuple(
+    ipaddress.IPv4Network(block)
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
+"""What RFC 1918 sets aside for private networks."""
+
+_X86_TYPE = r"[a-z]+[0-9]+(?!g)[a-z]*(-[a-z]+)?\.[a-z0-9-]+"
+"""Instance types but those with AWS's own arm64 processors, whose families have a 'g'
+behind the generation (EC2 instance type names)."""
 
 
 def validate(settings: Settings) -> Settings:
@@ -52,15 +62,46 @@ def validate(settings: Settings) -> Settings:
 
 
 def _problems(settings: Settings) -> Iterator[str]:
+    shape = _shape_problems(settings)
+    if shape:
+        # nothing else can be asked of values that are not even of their kind
+        yield from shape
+        return
     yield from _stage_problems(settings)
     yield from _within("network", _network_problems(settings.network))
-    yield from _within("image", _image_problems(settings.image))
+    yield from _within(
+        "image",
+        image_problems(
+            settings.image.repository, settings.image.tag, settings.image.digest
+        ),
+    )
     yield from _within("system_nodes", _system_problems(settings.system_nodes))
     for pool in settings.pools:
         yield from _within(f"pool {pool.name!r}", _pool_problems(pool))
     for model in settings.models:
         yield from _within(f"model {model.name!r}", _model_problems(model))
     yield from _composition_problems(settings)
+
+
+def _shape_problems(settings: Settings) -> list[str]:
+    problems = Problems()
+    problems.instance("network", settings.network, NetworkSettings)
+    problems.instance("image", settings.image, ImageSettings)
+    problems.instance("system_nodes", settings.system_nodes, SystemNodes)
+    problems.sequence("admin_role_arns", settings.admin_role_arns)
+    problems.sequence("public_access_cidrs", settings.public_access_cidrs)
+    if isinstance(settings.network, NetworkSettings):
+        for name in ("availability_zones", "interface_endpoints"):
+            problems.sequence(name, getattr(settings.network, name))
+    if problems.sequence("pools", settings.pools):
+        for pool in settings.pools:
+            if problems.instance("pools", pool, PoolSettings):
+                problems.sequence("accelerators", pool.accelerators)
+    if problems.sequence("models", settings.models):
+        for model in settings.models:
+            if problems.instance("models", model, ModelSettings) and model.schedule:
+                problems.instance("schedule", model.schedule, Schedule)
+    return problems.messages
 
 
 def _within(place: str, messages: list[str]) -> Iterator[str]:
@@ -73,7 +114,10 @@ def _stage_problems(settings: Settings) -> list[str]:
     problems.dns_label("stage", settings.stage, limit=20)
     if settings.account is not None:
         problems.matches(
-            "account", settings.account, r"\d{12}", rule="an AWS account id (12 digits)"
+            "account",
+            settings.account,
+            r"\d{12}",
+            rule="an AWS account id (a text of 12 digits)",
         )
     if settings.region is not None:
         problems.matches(
@@ -108,9 +152,10 @@ def _stage_problems(settings: Settings) -> list[str]:
             "admin_role_arns",
             arn,
             r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+",
-            rule="the ARNs of IAM roles",
+            rule="the ARNs of IAM roles or users",
             repair="for example 'arn:aws:iam::111122223333:role/Admin'",
         )
+    problems.unique("admin_role_arns", settings.admin_role_arns, repair="remove one")
     for cidr in settings.public_access_cidrs:
         network = _network(cidr)
         if network is None:
@@ -119,6 +164,12 @@ def _stage_problems(settings: Settings) -> list[str]:
                 cidr,
                 "$^",
                 rule="networks such as '192.0.2.0/24'",
+            )
+        elif network.is_private:
+            problems.broken(
+                "'public_access_cidrs' must be public networks",
+                cidr,
+                "private ones reach the API by its private endpoint",
             )
         elif network.prefixlen < _LARGEST_ADMIN_NETWORK:
             problems.add(
@@ -140,10 +191,11 @@ def _network_problems(network: NetworkSettings) -> list[str]:
                 network.cidr,
                 "every pod needs an address of it",
             )
-        if not cidr.is_private:
-            problems.add(
-                f"'cidr' must be a private network, got {network.cidr!r}; "
-                "use for example '10.0.0.0/16'"
+        if not any(cidr.subnet_of(private) for private in _PRIVATE):
+            problems.broken(
+                "'cidr' must be a private network (RFC 1918)",
+                network.cidr,
+                "use for example '10.0.0.0/16'",
             )
     if problems.integer("zones", network.zones, minimum=2, maximum=6):
         problems.integer(
@@ -169,42 +221,20 @@ def _network_problems(network: NetworkSettings) -> list[str]:
     return problems.messages
 
 
-def _image_problems(image: ImageSettings) -> list[str]:
-    problems = Problems()
-    problems.matches(
-        "repository",
-        image.repository,
-        r"[a-z0-9]+([._/-][a-z0-9]+)*",
-        rule="a repository below public.ecr.aws",
-        repair="for example 'deep-learning-containers/vllm'",
-    )
-    problems.matches("tag", image.tag, _TAG, rule="an image tag")
-    if image.tag == "latest":
-        problems.broken(
-            "'tag' must be pinned",
-            image.tag,
-            "nodes that start on different days would run different versions",
-        )
-    if image.digest != "":
-        problems.matches(
-            "digest", image.digest, _DIGEST, rule="'sha256:' and 64 hex digits"
-        )
-    return problems.messages
-
-
 def _system_problems(nodes: SystemNodes) -> list[str]:
     problems = Problems()
     problems.matches(
         "instance_type",
         nodes.instance_type,
-        r"[a-z][a-z0-9-]*\.[a-z0-9-]+",
-        rule="an EC2 instance type",
+        _X86_TYPE,
+        rule="an EC2 instance type with an x86-64 processor",
         repair="for example 'm6i.large'",
     )
     problems.integer(
         "count",
         nodes.count,
         minimum=2,
+        maximum=20,
         repair="Karpenter's two replicas never share a node",
     )
     return problems.messages
@@ -229,6 +259,12 @@ def _pool_problems(pool: PoolSettings) -> list[str]:
             )
         )
     problems.one_of("capacity", pool.capacity, tuple(CAPACITIES))
+    problems.integer(
+        "consolidate_after_seconds",
+        pool.consolidate_after_seconds,
+        minimum=COLD_START_SECONDS,
+        repair="an empty node must outlive a cold start",
+    )
     return problems.messages
 
 
@@ -253,9 +289,14 @@ def _model_problems(model: ModelSettings) -> list[str]:
             max_replicas=model.max_replicas,
             waiting_weight=model.waiting_weight,
             target_share=model.target_share,
-            has_activation=model.schedule is not None,
         )
     )
+    if model.min_replicas == 0 and model.schedule is None:
+        problems.broken(
+            "'min_replicas' must be at least 1 without a 'schedule'",
+            0,
+            "the metrics come from the pods, so nothing would ever start the first one",
+        )
     if model.schedule is not None:
         window = model.schedule
         problems.include(
@@ -266,6 +307,13 @@ def _model_problems(model: ModelSettings) -> list[str]:
                 replicas=window.replicas,
             )
         )
+        if isinstance(window.replicas, int) and isinstance(model.max_replicas, int):
+            problems.integer(
+                "schedule.replicas",
+                window.replicas,
+                maximum=model.max_replicas,
+                repair="lower it or raise 'max_replicas'",
+            )
     return problems.messages
 
 
@@ -275,6 +323,13 @@ def _composition_problems(settings: Settings) -> list[str]:
     problems.unique(
         "pools", (pool.name for pool in settings.pools), repair="rename one"
     )
+    for pool in settings.pools:
+        if pool.name == SYSTEM_POOL:
+            problems.broken(
+                "'name' of a pool must not be that of the pool for everything else",
+                pool.name,
+                "rename it",
+            )
     problems.unique(
         "models", (model.name for model in settings.models), repair="rename one"
     )
@@ -285,40 +340,58 @@ def _composition_problems(settings: Settings) -> list[str]:
         )
     pools = {pool.name: pool for pool in settings.pools}
     for model in settings.models:
-        pool = pools.get(model.pool)
-        if pool is None:
+        chosen = pools.get(model.pool)
+        if chosen is None:
             known = ", ".join(map(repr, pools)) or "none"
             problems.add(
                 f"model {model.name!r}: 'pool' must name a pool ({known}), "
                 f"got {model.pool!r}"
             )
             continue
-        if all(isinstance(n, int) for n in _counts(model, pool)):
+        if all(isinstance(n, int) for n in _counts(model, chosen)):
             problems.include(
                 f"model {model.name!r}: {message}"
-                for message in placement_problems(
-                    gpus=model.gpus,
-                    max_replicas=model.max_replicas,
-                    gpus_per_node=pool.gpus_per_node,
-                    max_gpus=pool.max_gpus,
-                )
+                for message in _placement_problems(model, chosen)
             )
     for pool in settings.pools:
         served = [model for model in settings.models if model.pool == pool.name]
-        needs = [
-            model.gpus * model.max_replicas for model in served if _fits(model, pool)
-        ]
-        if len(needs) > 1 and sum(needs) > pool.max_gpus:
-            problems.add(
+        alone = [model for model in served if _fits(model, pool)]
+        size = pool.gpus_per_node
+        needed = gpus_needed(
+            ((model.gpus, model.max_replicas) for model in alone), gpus_per_node=size
+        )
+        if len(alone) > 1 and needed > pool.max_gpus:
+            problems.broken(
                 f"pool {pool.name!r}: 'max_gpus' must be at least what its models need "
-                f"together ({' + '.join(map(str, needs))} = {sum(needs)}), got "
-                f"{pool.max_gpus}; raise it or lower a model's 'max_replicas'"
+                f"together ({needed // size} nodes x {size} GPUs)",
+                pool.max_gpus,
+                "raise it or lower a model's 'max_replicas'",
             )
         if not served:
             problems.add(
-                f"pool {pool.name!r}: must have at least one model, got none; "
-                "remove the pool or let a model name it"
+                f"pool {pool.name!r}: 'models' must have one that names the pool, got "
+                "none; remove the pool or let a model name it"
             )
+    return problems.messages
+
+
+def _placement_problems(model: ModelSettings, pool: PoolSettings) -> list[str]:
+    problems = Problems()
+    size = pool.gpus_per_node
+    if model.gpus > size:
+        problems.broken(
+            f"'gpus' must be at most the GPUs of a node ({size})",
+            model.gpus,
+            "raise the pool's 'gpus_per_node'",
+        )
+    needed = gpus_needed([(model.gpus, model.max_replicas)], gpus_per_node=size)
+    if needed > pool.max_gpus:
+        problems.broken(
+            "'max_gpus' of the pool must be at least what 'max_replicas' replicas "
+            f"need ({needed // size} nodes x {size} GPUs)",
+            pool.max_gpus,
+            "raise it or lower 'max_replicas'",
+        )
     return problems.messages
 
 
@@ -329,11 +402,14 @@ def _counts(model: ModelSettings, pool: PoolSettings) -> tuple[object, ...]:
 def _fits(model: ModelSettings, pool: PoolSettings) -> bool:
     # a model that cannot be placed even alone has its own message already
     return all(isinstance(n, int) for n in _counts(model, pool)) and (
-        model.gpus * model.max_replicas <= pool.max_gpus
+        not _placement_problems(model, pool)
     )
 
 
 def _network(text: object) -> ipaddress.IPv4Network | None:
+    # the module also reads netmasks, which CDK does not
+    if not re.fullmatch(r"[0-9.]+/[0-9]+", str(text)):
+        return None
     try:
         return ipaddress.IPv4Network(str(text))
     except ValueError:

@@ -16,7 +16,7 @@ from eks_inference.testing import manifests
 
 
 def render(assembly: Path, target: Path) -> list[Path]:
-    """Write the objects and return the files.
+    """Write the objects and return the files; what is no longer there is removed.
 
     Args:
         assembly: Folder that a synthesis has written.
@@ -26,6 +26,8 @@ def render(assembly: Path, target: Path) -> list[Path]:
     written = []
     for template in sorted(assembly.glob("*.template.json")):
         stack = template.name.removesuffix(".template.json")
+        for stale in target.glob(f"{stack}-*.yaml"):
+            stale.unlink()
         for logical_id, objects in manifests(json.loads(template.read_text())).items():
             file = target / f"{stack}-{logical_id}.yaml"
             file.write_text(cdk8s.Yaml.stringify(*objects))

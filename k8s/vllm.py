@@ -1,65 +1,46 @@
-"""The volume on which models share their compiled kernels."""
+"""The namespace of the models: who may talk to them, and to whom they may talk."""
 
-import cdk8s
-import cdk8s_plus_28 as kplus
+from eks_inference.manifests import APP_NAME, SERVING_APP, Manifest
+from eks_inference.manifests.serving import PORT
+from k8s.network_policy import namespace, network, policy, port, tcp
 
-from eks_inference.manifests import Manifest
-from k8s.chart import add, new_chart, rendered
-from k8s.platform import INFERENCE_NAMESPACE
+INFERENCE_NAMESPACE = "inference"
 
-COMPILE_CACHE_CLAIM = "vllm-compile-cache"
+CLIENT_LABEL = "eks-inference/client"
+"""Label of the namespaces whose pods may call the models."""
 
-_STORAGE_CLASS = "efs-static"
-_SIZE_GIB = 5
-"""Required by Kubernetes; EFS grows as needed and ignores it."""
+_POD_IDENTITY_AGENT = "169.254.170.23/32"
 
 
-def compile_cache_chart(*, volume_handle: str) -> list[Manifest]:
-    """Return the volume on EFS and the claim of the models' namespace.
+def inference_policies(*, monitoring_namespace: str) -> list[Manifest]:
+    """Return the network policies of the models' namespace: nothing but what is named.
 
     Args:
-        volume_handle: File system and access point, as the EFS driver names them:
-            ``fs-…::fsap-…``. The driver encrypts the connection by default.
+        monitoring_namespace: Namespace of the Prometheus that scrapes the models.
     """
-    chart = new_chart("vllm")
-    # cdk8s-plus has no class for a volume of a CSI driver
-    add(
-        chart,
-        [
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": COMPILE_CACHE_CLAIM},
-                "spec": {
-                    "capacity": {"storage": f"{_SIZE_GIB}Gi"},
-                    "volumeMode": "Filesystem",
-                    "accessModes": ["ReadWriteMany"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "storageClassName": _STORAGE_CLASS,
-                    "csi": {
-                        "driver": "efs.csi.aws.com",
-                        "volumeHandle": volume_handle,
-                    },
-                    # nobody else can take the volume before its claim does
-                    "claimRef": {
-                        "name": COMPILE_CACHE_CLAIM,
-                        "namespace": INFERENCE_NAMESPACE,
-                    },
-                },
-            }
-        ],
-    )
-    kplus.PersistentVolumeClaim(
-        chart,
-        "Claim",
-        metadata=cdk8s.ApiObjectMetadata(
-            name=COMPILE_CACHE_CLAIM, namespace=INFERENCE_NAMESPACE
+    clients = [
+        {"podSelector": {}},
+        {"namespaceSelector": {"matchLabels": {CLIENT_LABEL: "true"}}},
+        namespace(monitoring_namespace),
+    ]
+    dns = {
+        **namespace("kube-system"),
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    return [
+        policy(INFERENCE_NAMESPACE, "default-deny", {}, ["Ingress", "Egress"]),
+        policy(
+            INFERENCE_NAMESPACE,
+            "models",
+            {APP_NAME: SERVING_APP},
+            ["Ingress", "Egress"],
+            ingress=[{"from": clients, "ports": [tcp(PORT)]}],
+            egress=[
+                {"to": [dns], "ports": [port("UDP", 53), tcp(53)]},
+                # credentials come from an agent on the node, at an address of no pod
+                {"to": [network(_POD_IDENTITY_AGENT)], "ports": [tcp(80)]},
+                # S3 keeps its public addresses behind a gateway endpoint
+                {"to": [network("0.0.0.0/0")], "ports": [tcp(443)]},
+            ],
         ),
-        access_modes=[kplus.PersistentVolumeAccessMode.READ_WRITE_MANY],
-        storage=cdk8s.Size.gibibytes(_SIZE_GIB),
-        storage_class_name=_STORAGE_CLASS,
-        volume=kplus.PersistentVolume.from_persistent_volume_name(
-            chart, "Volume", COMPILE_CACHE_CLAIM
-        ),
-    )
-    return rendered(chart)
+    ]

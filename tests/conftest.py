@@ -1,4 +1,4 @@
-"""What all tests share: fast syntheses, and snapshots that move for real changes only."""
+"""What all tests share: fast syntheses, snapshots that move for real changes only."""
 
 import json
 import os

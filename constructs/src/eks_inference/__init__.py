@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from eks_inference.accelerator import Accelerator
     from eks_inference.activation import Activation
     from eks_inference.capacity import Capacity
-    from eks_inference.compile_cache import CompileCache
+    from eks_inference.compile_cache import CompileCache, ICompileCache
     from eks_inference.drain import Drain
-    from eks_inference.gpu_inference_pool import GpuInferencePool
+    from eks_inference.gpu_inference_pool import GpuInferencePool, IGpuInferencePool
+    from eks_inference.guardrails import Guardrails
+    from eks_inference.image_cache import ImageCache
+    from eks_inference.inference_endpoints import InferenceEndpoints
     from eks_inference.model import Model
+    from eks_inference.model_store import ModelStore
+    from eks_inference.node_identity import NodeIdentity
+    from eks_inference.platform_requirements import PlatformRequirements, Requirement
     from eks_inference.pod_identity_role import PodIdentityRole
     from eks_inference.queue_scaled_model import QueueScaledModel
+    from eks_inference.rules import Severity
     from eks_inference.scaling import QueueScaling
     from eks_inference.signal import Signal
 
@@ -29,10 +36,20 @@ __all__ = [
     "ConfigurationError",
     "Drain",
     "GpuInferencePool",
+    "Guardrails",
+    "ICompileCache",
+    "IGpuInferencePool",
+    "ImageCache",
+    "InferenceEndpoints",
     "Model",
+    "ModelStore",
+    "NodeIdentity",
+    "PlatformRequirements",
     "PodIdentityRole",
     "QueueScaledModel",
     "QueueScaling",
+    "Requirement",
+    "Severity",
     "Signal",
 ]
 
@@ -43,12 +60,19 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "accelerator": ["Accelerator"],
         "activation": ["Activation"],
         "capacity": ["Capacity"],
-        "compile_cache": ["CompileCache"],
+        "compile_cache": ["CompileCache", "ICompileCache"],
         "drain": ["Drain"],
-        "gpu_inference_pool": ["GpuInferencePool"],
+        "gpu_inference_pool": ["GpuInferencePool", "IGpuInferencePool"],
+        "guardrails": ["Guardrails"],
+        "image_cache": ["ImageCache"],
+        "inference_endpoints": ["InferenceEndpoints"],
         "model": ["Model"],
+        "model_store": ["ModelStore"],
+        "node_identity": ["NodeIdentity"],
+        "platform_requirements": ["PlatformRequirements", "Requirement"],
         "pod_identity_role": ["PodIdentityRole"],
         "queue_scaled_model": ["QueueScaledModel"],
+        "rules": ["Severity"],
         "scaling": ["QueueScaling"],
         "signal": ["Signal"],
     },

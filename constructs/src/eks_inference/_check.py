@@ -5,14 +5,23 @@ got, and the repair.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+Value = TypeVar("Value")
 
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
+_TOKEN = "${Token["  # noqa: S105 - how CDK writes what it does not know yet
+
 DNS_LABEL_LIMIT = 63
 """Longest DNS label (RFC 1123), and so the longest Kubernetes name that we derive."""
+
+
+def is_token(value: str) -> bool:
+    """Say whether a text stands for something that only a deployment knows."""
+    return _TOKEN in value
 
 
 class ConfigurationError(ValueError):
@@ -58,6 +67,14 @@ class Problems:
     def broken(self, rule: str, value: object, repair: str = "") -> None:
         """Note that a value breaks a rule, and the repair where it is not plain."""
         self.add(f"{rule}, got {value!r}" + (f"; {repair}" if repair else ""))
+
+    def attempt(self, make: Callable[[], Value]) -> Value | None:
+        """Return what a constructor makes, or note its problems and return None."""
+        try:
+            return make()
+        except ConfigurationError as error:
+            self.messages += error.problems
+            return None
 
     def include(self, messages: Iterable[str]) -> None:
         """Note the problems that a part has found in itself."""
@@ -112,8 +129,15 @@ class Problems:
         self, name: str, value: object, pattern: str, *, rule: str, repair: str = ""
     ) -> bool:
         """Require a text that a regular expression matches; say whether it does."""
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
             self.broken(f"'{name}' must be {rule}", value, repair)
+            return False
+        return True
+
+    def instance(self, name: str, value: object, kind: type) -> bool:
+        """Require a value of one of our own classes; say whether it is one."""
+        if not isinstance(value, kind):
+            self.broken(f"'{name}' must be of class {kind.__name__}", value)
             return False
         return True
 
@@ -142,6 +166,15 @@ class Problems:
         if value not in allowed:
             known = ", ".join(repr(item) for item in allowed)
             self.broken(f"'{name}' must be one of {known}", value, repair)
+            return False
+        return True
+
+    def sequence(self, name: str, value: object) -> bool:
+        """Require a list or tuple, which a text is not; say whether it is one."""
+        if not isinstance(value, list | tuple):
+            self.broken(
+                f"'{name}' must be a list or tuple", value, "put it in brackets"
+            )
             return False
         return True
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+from eks_inference._check import Problems
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -16,6 +18,14 @@ class Capacity:
     """
 
     types: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        with Problems("capacity") as problems:
+            problems.not_empty(
+                "types", self.types, repair="use for example Capacity.on_demand()"
+            )
+            for item in self.types:
+                problems.one_of("types", item, ("on-demand", "reserved", "spot"))
 
     @classmethod
     def on_demand(cls) -> Self:

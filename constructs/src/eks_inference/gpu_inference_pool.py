@@ -3,15 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from aws_cdk import aws_eks_v2 as eks
-from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
-from eks_inference._apply import AnyCluster, apply
+from eks_inference._check import Problems, is_token
+from eks_inference._cluster import AnyCluster, apply, cluster_problems, facts
+from eks_inference._patches import JsonPatches, patch_problems, patched
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
+from eks_inference.guardrails import path_of, place
 from eks_inference.manifests.gpu_pool import node_class, node_pool
+from eks_inference.node_identity import NodeIdentity
 from eks_inference.planning.pool import GpuPool
+from eks_inference.rules import PoolFacts
+
+_KINDS = ("EC2NodeClass", "NodePool")
+
+_KARPENTERS_TAGS = (
+    "karpenter.sh/",
+    "karpenter.k8s.aws/",
+    "kubernetes.io/cluster/",
+    "eks:eks-cluster-name",
+)
+"""Tags that Karpenter sets itself and refuses from others (EC2NodeClass, ``tags``)."""
 
 
 class IGpuInferencePool(Protocol):
@@ -26,8 +39,12 @@ class IGpuInferencePool(Protocol):
         """The pool as a value."""
 
     @property
-    def manifest(self) -> IDependable:
-        """What must exist before a model of the pool, and be deleted after it."""
+    def facts(self) -> PoolFacts | None:
+        """What guardrails look at, or None for a pool that is not of this app."""
+
+    @property
+    def manifest(self) -> IDependable | None:
+        """What must exist before a model of the pool, if the app defines it."""
 
 
 class GpuInferencePool(Construct):
@@ -40,8 +57,10 @@ class GpuInferencePool(Construct):
     and subnets tagged ``karpenter.sh/discovery`` with its name.
 
     Args:
-        cluster: Cluster with a kubectl provider.
-        node_instance_profile: Instance profile whose role may join the cluster.
+        cluster: Cluster of ``aws_eks`` or ``aws_eks_v2`` with a kubectl provider, made
+            here or imported.
+        nodes: Role of the nodes. Default: ``KarpenterNodeRole-<cluster>``, which
+            Karpenter's own installation guide creates.
         security_group_ids: Security groups of the nodes. Default: those with the tag
             ``karpenter.sh/discovery``.
         accelerators: GPUs that the pool may use. More than one gives spot more to
@@ -49,15 +68,18 @@ class GpuInferencePool(Construct):
         gpus_per_node: GPUs of a node. Default: 1.
         capacity: How instances are bought. Default: spot, and on-demand where there
             is no spot.
-        max_gpus: Most GPUs of the whole pool. Default: 10.
-        consolidate_after_seconds: How long an empty node is kept; at least 300, since
-            a node that goes at once makes every dip of the load a cold start.
-            Default: 600.
+        max_gpus: Most GPUs of the whole pool; bounds what it can cost. Default: 11,
+            for the ten replicas that a model has at most and one that replaces them.
+        consolidate_after_seconds: How long an empty node is kept; at least a cold
+            start (300), since a node that goes at once makes every dip of the load
+            another one. Default: 600.
         ami_alias: Pinned Bottlerocket release. Default: 1.64.0, which has variants
             for Kubernetes 1.31 to 1.36 and the R580 driver that CUDA 13 needs.
         name: Name of the NodePool. Default: the construct id in lower case.
         tags: Tags of the instances and volumes. Default: none; CDK's do not reach
             what Karpenter launches.
+        json_patches: Changes to the rendered ``NodePool`` and ``EC2NodeClass``, by
+            kind; guardrails judge the result. Default: none.
 
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
@@ -70,43 +92,101 @@ class GpuInferencePool(Construct):
         id: str,
         *,
         cluster: AnyCluster,
-        node_instance_profile: iam.IInstanceProfile,
+        nodes: NodeIdentity | None = None,
         security_group_ids: Sequence[str] = (),
         accelerators: Sequence[Accelerator] = (Accelerator.A10G, Accelerator.L4),
         gpus_per_node: int = 1,
         capacity: Capacity | None = None,
-        max_gpus: int = 10,
+        max_gpus: int = 11,
         consolidate_after_seconds: int = 600,
         ami_alias: str = "bottlerocket@v1.64.0",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        json_patches: JsonPatches | None = None,
     ) -> None:
-        pool = GpuPool(
-            name=name or id.lower(),
-            accelerators=tuple(accelerators),
-            gpus_per_node=gpus_per_node,
-            capacity=capacity or Capacity.spot_with_fallback(),
-            max_gpus=max_gpus,
-            consolidate_after_seconds=consolidate_after_seconds,
-            ami_alias=ami_alias,
-        )
-        super().__init__(scope, id)
-        self._cluster = cluster
-        self._pool = pool
-        self._manifest = apply(
-            self,
-            "Resource",
-            cluster=cluster,
-            manifests=[
+        patches = json_patches or {}
+        bought = capacity or Capacity.spot_with_fallback()
+        with Problems(f"pool {id!r}") as problems:
+            problems.include(cluster_problems(cluster))
+            problems.include(patch_problems(patches, _KINDS))
+            problems.include(_node_problems(nodes, security_group_ids, tags or {}))
+            problems.instance("capacity", bought, Capacity)
+            pool = problems.attempt(
+                lambda: GpuPool(
+                    name=id.lower() if name is None else name,
+                    accelerators=tuple(accelerators),
+                    gpus_per_node=gpus_per_node,
+                    capacity=bought,
+                    max_gpus=max_gpus,
+                    consolidate_after_seconds=consolidate_after_seconds,
+                    ami_alias=ami_alias,
+                )
+            )
+        assert pool is not None  # or its problems have been raised
+        report, scope_path = place(scope)
+        path = path_of(scope_path, id)
+        cluster_name = facts(cluster).name
+        report.claim(path, "pool", cluster_name, pool.name)
+        manifests = patched(
+            [
                 node_class(
                     pool,
-                    cluster_name=cluster.cluster_name,
-                    instance_profile=node_instance_profile.instance_profile_name,
+                    cluster_name=cluster_name,
+                    nodes=nodes
+                    or NodeIdentity.from_role_name(f"KarpenterNodeRole-{cluster_name}"),
                     security_group_ids=security_group_ids,
                     tags=tags or {},
                 ),
                 node_pool(pool),
             ],
+            patches,
+        )
+        super().__init__(scope, id)
+        self._cluster = cluster
+        self._pool = pool
+        self._facts = PoolFacts(
+            path=path,
+            pool=pool,
+            manifests={manifest["kind"]: manifest for manifest in manifests},
+        )
+        report.pools.append(self._facts)
+        report.constructs[path] = self
+        self._manifest = apply(self, "Resource", cluster=cluster, manifests=manifests)
+
+    @classmethod
+    def from_pool_name(
+        cls,
+        name: str,
+        *,
+        cluster: AnyCluster,
+        accelerators: Sequence[Accelerator] = (Accelerator.A10G, Accelerator.L4),
+        gpus_per_node: int = 1,
+        capacity: Capacity | None = None,
+        max_gpus: int = 11,
+    ) -> IGpuInferencePool:
+        """Return a pool that another app has made, for models of this one.
+
+        Args:
+            name: Name of the NodePool.
+            cluster: Cluster of the pool.
+            accelerators: GPUs that the pool may use; models are rendered for them.
+            gpus_per_node: GPUs of a node.
+            capacity: How its instances are bought. Default: as for a new pool, which
+                is the cautious assumption.
+            max_gpus: Most GPUs of the whole pool.
+
+        Raises:
+            ConfigurationError: Values break rules; all of them are named.
+        """
+        return _ImportedPool(
+            cluster,
+            GpuPool(
+                name=name,
+                accelerators=tuple(accelerators),
+                gpus_per_node=gpus_per_node,
+                capacity=capacity or Capacity.spot_with_fallback(),
+                max_gpus=max_gpus,
+            ),
         )
 
     @property
@@ -120,6 +200,51 @@ class GpuInferencePool(Construct):
         return self._pool
 
     @property
-    def manifest(self) -> eks.KubernetesManifest:
+    def facts(self) -> PoolFacts:
+        """What guardrails look at."""
+        return self._facts
+
+    @property
+    def manifest(self) -> Construct:
         """The resource that applies the NodePool and the EC2NodeClass."""
         return self._manifest
+
+
+def _node_problems(
+    nodes: NodeIdentity | None, groups: Sequence[str], tags: Mapping[str, str]
+) -> list[str]:
+    problems = Problems()
+    if nodes is not None:
+        problems.instance("nodes", nodes, NodeIdentity)
+    if problems.sequence("security_group_ids", groups):
+        for group in groups:
+            if not is_token(str(group)):
+                problems.matches(
+                    "security_group_ids",
+                    group,
+                    r"sg-[0-9a-f]{8,17}",
+                    rule="ids of security groups",
+                )
+    for key in tags:
+        if not key or key.startswith(_KARPENTERS_TAGS):
+            problems.broken(
+                "'tags' must not be empty or Karpenter's own "
+                f"({', '.join(_KARPENTERS_TAGS)})",
+                key,
+                "rename it",
+            )
+    return problems.messages
+
+
+class _ImportedPool:
+    def __init__(self, cluster: AnyCluster, pool: GpuPool) -> None:
+        self.cluster = cluster
+        self.pool = pool
+
+    @property
+    def facts(self) -> None:
+        return None
+
+    @property
+    def manifest(self) -> None:
+        return None

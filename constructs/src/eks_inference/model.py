@@ -19,6 +19,18 @@ class ModelBucket(Protocol):
     def bucket_arn(self) -> str:
         """ARN of the bucket; may be a CDK token."""
 
+    @property
+    def encryption_key(self) -> "EncryptionKey | None":
+        """Key that encrypts the bucket's objects, if it is known and not S3's own."""
+
+
+class EncryptionKey(Protocol):
+    """The part of ``aws_kms.IKey`` that a model needs (satisfied structurally)."""
+
+    @property
+    def key_arn(self) -> str:
+        """ARN of the key; may be a CDK token."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -88,7 +100,19 @@ class Model:
         max_model_len: int,
         **limits: float,
     ) -> Self:
-        """Return the model whose weights lie below ``prefix`` in ``bucket``."""
+        """Return the model whose weights lie below ``prefix`` in ``bucket``.
+
+        Args:
+            bucket: Bucket or ``ModelStore`` that holds the weights.
+            prefix: Key prefix of the weights, with a trailing slash.
+            name: Name that clients send as ``model``.
+            weights_gb: Size of the safetensors in decimal gigabytes.
+            max_model_len: Longest sequence in tokens.
+            limits: The other arguments of the class, by name.
+
+        Raises:
+            ConfigurationError: A value breaks a rule; all of them are named.
+        """
         return cls(
             name=name,
             bucket=bucket,
@@ -102,6 +126,12 @@ class Model:
     def uri(self) -> str:
         """Where vLLM reads the weights from."""
         return f"s3://{self.bucket.bucket_name}/{self.prefix}"
+
+
+PREFIX_PATTERN = r"((?!\.\.?/)([\w.=+@-]|\$\{Token\[[\w.]+\]\})+/)+"
+PREFIX_RULE = (
+    "a key prefix: names of letters, digits and '._=+@-', with a '/' behind each"
+)
 
 
 def model_problems(
@@ -128,17 +158,17 @@ def model_problems(
     problems.matches(
         "prefix",
         prefix,
-        r"[^/\s*?][^\s*?]*/",
-        rule="a key prefix that ends with '/', without leading '/', blanks, '*' or '?'",
+        PREFIX_PATTERN,
+        rule=PREFIX_RULE,
         repair="for example 'models/mistral-7b-awq/'",
     )
     problems.number("weights_gb", weights_gb, minimum=0.01, maximum=2_000)
-    problems.integer("max_model_len", max_model_len, minimum=256)
+    problems.integer("max_model_len", max_model_len, minimum=256, maximum=10_000_000)
     problems.integer("max_num_seqs", max_num_seqs, minimum=2, maximum=4_096)
     problems.integer("gpus", gpus, minimum=1, maximum=8)
     problems.number(
         "gpu_memory_utilization", gpu_memory_utilization, minimum=0.1, maximum=0.98
     )
-    problems.integer("cpu", cpu, minimum=1)
-    problems.integer("memory_gib", memory_gib, minimum=4)
+    problems.integer("cpu", cpu, minimum=1, maximum=192)
+    problems.integer("memory_gib", memory_gib, minimum=4, maximum=3_072)
     return problems.messages

@@ -10,7 +10,8 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from eks_inference._apply import AnyCluster
+from eks_inference._check import Problems
+from eks_inference._cluster import AnyCluster, facts
 
 _POD_IDENTITY = "pods.eks.amazonaws.com"
 
@@ -31,6 +32,10 @@ class PodIdentityRole(Construct):
             JSON form. Default: none; grant to the construct instead.
         managed_policies: AWS managed policies. Default: none.
         description: Description of the role. Default: names the service account.
+
+    Raises:
+        ConfigurationError: Values break rules; all of them are named, and nothing was
+            defined.
     """
 
     def __init__(
@@ -45,6 +50,14 @@ class PodIdentityRole(Construct):
         managed_policies: Sequence[iam.IManagedPolicy] = (),
         description: str | None = None,
     ) -> None:
+        with Problems(f"role {id!r}") as problems:
+            problems.dns_label("namespace", namespace)
+            problems.dns_label("service_account", service_account)
+            for policy, content in (statements or {}).items():
+                problems.not_empty(
+                    f"statements[{policy!r}]", content, repair="remove the policy"
+                )
+        name = facts(cluster).name
         super().__init__(scope, id)
         self._role = iam.Role(
             self,
@@ -64,7 +77,7 @@ class PodIdentityRole(Construct):
         self._association = eks.CfnPodIdentityAssociation(
             self,
             "Association",
-            cluster_name=cluster.cluster_name,
+            cluster_name=name,
             namespace=namespace,
             service_account=service_account,
             role_arn=self._role.role_arn,

@@ -1,20 +1,24 @@
 """A model that is served by as many replicas as its queue needs."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from aws_cdk import Aws
-from aws_cdk import aws_kms as kms
 from constructs import Construct, IDependable
 
-from eks_inference._apply import apply
-from eks_inference.compile_cache import CompileCache
+from eks_inference._check import Problems
+from eks_inference._cluster import apply, cluster_problems, facts
+from eks_inference._patches import JsonPatches, patch_problems, patched
+from eks_inference.compile_cache import ICompileCache
 from eks_inference.drain import Drain
 from eks_inference.gpu_inference_pool import IGpuInferencePool
+from eks_inference.guardrails import path_of, place
 from eks_inference.manifests import Manifest
 from eks_inference.manifests.serving import PORT, Serving, serving_manifests
 from eks_inference.model import Model
 from eks_inference.planning.serving import ServingPlan, plan_serving
 from eks_inference.pod_identity_role import PodIdentityRole
+from eks_inference.rules import ModelFacts, PoolFacts
 from eks_inference.scaling import QueueScaling
 from eks_inference.signal import Signal
 
@@ -24,6 +28,15 @@ VLLM_IMAGE = (
 )
 """AWS's container with vLLM 0.31.0 and CUDA 13.0, which needs NVIDIA driver R580
 (aws/deep-learning-containers, docs/src/data/vllm/0.31.0-gpu-ec2.yml at c6e3ca1)."""
+
+_KINDS = (
+    "Deployment",
+    "PodDisruptionBudget",
+    "PodMonitor",
+    "ScaledObject",
+    "Service",
+    "ServiceAccount",
+)
 
 
 class QueueScaledModel(Construct):
@@ -41,15 +54,15 @@ class QueueScaledModel(Construct):
         drain: How a replica ends. Default: 110 s in all, which a spot notice allows.
         signal: Where the autoscaler reads the queue. Default: Prometheus in the
             cluster, as the kube-prometheus-stack chart installs it.
-        compile_cache: Where compiled kernels are kept. Default: off; every start
+        compile_cache: Where compiled kernels are kept. Default: nowhere; every start
             compiles.
         image: Image of vLLM with a tag or digest. Default: AWS's container with
             vLLM 0.31.0, from public ECR.
         namespace: Namespace of all objects. Default: ``inference``.
-        decryption_key: KMS key that encrypts the weights. Default: none.
         priority_class_name: Priority class of the pods. Default: the cluster's.
-        after: What else must exist before the pods, such as the claim of a shared
-            cache. Default: nothing.
+        after: What else must exist before the pods. Default: nothing.
+        json_patches: Changes to the rendered objects, by kind; guardrails judge the
+            result. Default: none.
 
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
@@ -66,46 +79,86 @@ class QueueScaledModel(Construct):
         scaling: QueueScaling | None = None,
         drain: Drain | None = None,
         signal: Signal | None = None,
-        compile_cache: CompileCache | None = None,
+        compile_cache: ICompileCache | None = None,
         image: str = VLLM_IMAGE,
         namespace: str = "inference",
-        decryption_key: kms.IKey | None = None,
         priority_class_name: str | None = None,
         after: Sequence[IDependable] = (),
+        json_patches: JsonPatches | None = None,
     ) -> None:
+        patches = json_patches or {}
         scaling = scaling or QueueScaling()
         drain = drain or Drain()
-        plan = plan_serving(model=model, scaling=scaling, drain=drain, pool=pool.pool)
-        super().__init__(scope, id)
+        signal = signal or Signal.prometheus()
+        with Problems(f"model {id!r}") as problems:
+            problems.include(cluster_problems(pool.cluster))
+            problems.include(patch_problems(patches, _KINDS))
+            problems.instance("model", model, Model)
+            problems.instance("scaling", scaling, QueueScaling)
+            problems.instance("drain", drain, Drain)
+            problems.instance("signal", signal, Signal)
+            if isinstance(compile_cache, str):
+                problems.broken(
+                    "'compile_cache' must be a cache",
+                    compile_cache,
+                    "use CompileCache.from_claim_name(...)",
+                )
+            problems.text("image", image)
+            problems.dns_label("namespace", namespace)
+            if priority_class_name is not None:
+                problems.dns_label("priority_class_name", priority_class_name)
         serving = Serving(
             model=model,
-            plan=plan,
+            plan=plan_serving(model=model, scaling=scaling, pool=pool.pool),
             scaling=scaling,
             drain=drain,
-            signal=signal or Signal.prometheus(),
-            cache=compile_cache or CompileCache.off(),
+            signal=signal,
+            cache_claim=compile_cache.claim_name if compile_cache else None,
             image=image,
             namespace=namespace,
             pool_name=pool.pool.name,
-            region=Aws.REGION,
+            region=_region(),
             priority_class_name=priority_class_name,
         )
+        manifests = patched(serving_manifests(serving), patches)
+        statements = _read_model(model)
+        report, scope_path = place(scope)
+        path = path_of(scope_path, id)
+        report.claim(path, "model", facts(pool.cluster).name, namespace, model.name)
+        super().__init__(scope, id)
         self._serving = serving
+        pool_facts = pool.facts or PoolFacts(path="", pool=pool.pool, manifests={})
+        pool_facts.needs[path] = (model.gpus, scaling.max_replicas)
+        report.models.append(
+            ModelFacts(
+                path=path,
+                name=model.name,
+                has_activation=scaling.activation is not None,
+                pool=pool_facts,
+                manifests={manifest["kind"]: manifest for manifest in manifests},
+            )
+        )
+        report.constructs[path] = self
         self._role = PodIdentityRole(
             self,
             "Role",
             cluster=pool.cluster,
             namespace=namespace,
             service_account=serving.name,
-            statements={"ReadModel": _read_model(model, decryption_key)},
+            statements={"ReadModel": statements},
         )
+        cache_manifest = compile_cache.manifest if compile_cache else None
         self._manifest = apply(
             self,
             "Resource",
             cluster=pool.cluster,
-            manifests=serving_manifests(serving),
-            # credentials are injected when a pod is created, and only then
-            after=[pool.manifest, self._role.association, *after],
+            manifests=manifests,
+            after=[
+                # credentials are injected when a pod is created, and only then
+                self._role.association,
+                *(part for part in (pool.manifest, cache_manifest) if part),
+                *after,
+            ],
         )
 
     @property
@@ -124,8 +177,19 @@ class QueueScaledModel(Construct):
         """The role of the model's pods."""
         return self._role
 
+    @property
+    def manifest(self) -> Construct:
+        """The resource that applies the model's objects."""
+        return self._manifest
 
-def _read_model(model: Model, key: kms.IKey | None) -> list[Manifest]:
+
+@cache
+def _region() -> str:
+    # the same token for every model, and a call to JavaScript each time it is asked
+    return Aws.REGION
+
+
+def _read_model(model: Model) -> list[Manifest]:
     bucket = model.bucket.bucket_arn
     statements: list[Manifest] = [
         {
@@ -141,6 +205,7 @@ def _read_model(model: Model, key: kms.IKey | None) -> list[Manifest]:
             "Condition": {"StringLike": {"s3:prefix": f"{model.prefix}*"}},
         },
     ]
+    key = model.bucket.encryption_key
     if key is not None:
         statements.append(
             {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": key.key_arn}

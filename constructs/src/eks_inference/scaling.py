@@ -18,7 +18,8 @@ class QueueScaling:
 
     Args:
         min_replicas: Fewest replicas. Zero needs an ``activation``: the metrics come
-            from the pods, so without pods nothing would ever start one. Default: 1.
+            from the pods, so without pods nothing would ever start one (a guardrail).
+            Default: 1.
         max_replicas: Most replicas. Default: 10.
         waiting_weight: How much more a waiting request counts than a running one.
             Default: 10.
@@ -36,7 +37,8 @@ class QueueScaling:
         cooldown_seconds: Quiet time before the step to zero, and before the first
             such step after creation. Must outlast a cold start, or a replica is
             removed before it has served. Default: 900.
-        activation: What wakes a model that has no replica. Default: nothing.
+        activation: What wakes a model that has no replica, or keeps more of them in a
+            window. Default: nothing.
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
@@ -61,20 +63,29 @@ class QueueScaling:
                     max_replicas=self.max_replicas,
                     waiting_weight=self.waiting_weight,
                     target_share=self.target_share,
-                    has_activation=self.activation is not None,
                 )
             )
             problems.integer("scale_up_percent", self.scale_up_percent, minimum=1)
             problems.integer("scale_up_pods", self.scale_up_pods, minimum=1)
-            window = self.scale_down_window_seconds
+            quiet = self.scale_down_window_seconds
             problems.integer(
-                "scale_down_window_seconds", window, minimum=0, maximum=3_600
+                "scale_down_window_seconds", quiet, minimum=0, maximum=3_600
             )
             period = self.scale_down_period_seconds
             problems.integer(
                 "scale_down_period_seconds", period, minimum=1, maximum=1_800
             )
-            problems.integer("cooldown_seconds", self.cooldown_seconds, minimum=300)
+            problems.integer("cooldown_seconds", self.cooldown_seconds, minimum=0)
+            window = self.activation
+            if window is not None and problems.instance(
+                "activation", window, Activation
+            ):
+                problems.integer(
+                    "activation.replicas",
+                    window.replicas,
+                    maximum=self.max_replicas,
+                    repair="lower it or raise 'max_replicas'",
+                )
 
 
 def scaling_problems(
@@ -83,23 +94,16 @@ def scaling_problems(
     max_replicas: object,
     waiting_weight: object,
     target_share: object,
-    has_activation: bool,
 ) -> list[str]:
     """Return what is wrong with replica bounds and formula; see ``QueueScaling``."""
     problems = Problems()
     known_min = problems.integer("min_replicas", min_replicas, minimum=0)
-    known_max = problems.integer("max_replicas", max_replicas, minimum=1)
+    known_max = problems.integer("max_replicas", max_replicas, minimum=1, maximum=1_000)
     if known_min and known_max and int(str(max_replicas)) < int(str(min_replicas)):
         problems.add(
             f"'max_replicas' must be at least 'min_replicas' ({min_replicas}), "
             f"got {max_replicas}; raise it or lower 'min_replicas'"
         )
-    if known_min and min_replicas == 0 and not has_activation:
-        problems.add(
-            "'min_replicas' must be at least 1 without an 'activation', got 0: the "
-            "metrics come from the pods, so nothing would ever start the first one; "
-            "set it to 1 or pass for example Activation.schedule(...)"
-        )
-    problems.integer("waiting_weight", waiting_weight, minimum=1)
+    problems.integer("waiting_weight", waiting_weight, minimum=1, maximum=1_000)
     problems.number("target_share", target_share, minimum=0.05, maximum=0.95)
     return problems.messages

@@ -49,5 +49,13 @@ class Signal:
         """Read from a Prometheus server in the cluster, scraped every 5 seconds.
 
         Needs the Prometheus operator, whose PodMonitor the model brings along.
+
+        Args:
+            server_address: Address of the server. Default: where the
+                kube-prometheus-stack chart puts it.
+            scrape_interval_seconds: Time between two scrapes, in seconds. Default: 5.
+
+        Raises:
+            ConfigurationError: A value breaks a rule; all of them are named.
         """
         return cls(server_address, scrape_interval_seconds)

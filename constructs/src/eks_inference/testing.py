@@ -1,20 +1,68 @@
-"""Help for tests of apps that use the constructs: templates as data, without noise.
+"""Help for tests of apps that use the constructs: a cluster, and templates as data.
 
-Plain Python; a template is what ``aws_cdk.assertions.Template.to_json()`` returns or a
-synthesized ``*.template.json`` holds.
+A template is what ``aws_cdk.assertions.Template.to_json()`` returns or a synthesized
+``*.template.json`` holds. Importing this module starts no CDK.
 """
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eks_inference.manifests import Manifest
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_eks_v2 as eks
+    from constructs import Construct
 
 MANIFEST_TYPE = "Custom::AWSCDK-EKS-KubernetesResource"
 """CloudFormation type of the resource that applies manifests to a cluster."""
 
 _ASSET_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def imported_cluster(scope: "Construct", name: str = "platform") -> "eks.ICluster":
+    """Return a cluster that exists, to which manifests can be applied.
+
+    Args:
+        scope: Owner, such as the stack under test.
+        name: Name of the cluster; also in the ids of what is defined for it, so that a
+            test can have several. Default: ``platform``.
+    """
+    from aws_cdk import ArnFormat, Stack  # noqa: PLC0415 - only callers need CDK
+    from aws_cdk import aws_eks_v2 as eks  # noqa: PLC0415
+    from aws_cdk import aws_lambda as lambda_  # noqa: PLC0415
+
+    stack = Stack.of(scope)
+    bare = eks.Cluster.from_cluster_attributes(scope, f"{name}-bare", cluster_name=name)
+    provider = eks.KubectlProvider(
+        scope,
+        f"{name}-kubectl",
+        cluster=bare,
+        # named, not packed: the real layer is 35 MB, which every test would copy
+        kubectl_layer=lambda_.LayerVersion.from_layer_version_arn(
+            scope,
+            f"{name}-layer",
+            stack.format_arn(
+                service="lambda",
+                resource="layer",
+                resource_name="kubectl:1",
+                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+            ),
+        ),
+    )
+    return eks.Cluster.from_cluster_attributes(
+        scope, name, cluster_name=name, kubectl_provider=provider
+    )
+
+
+def snapshot(template: Mapping[str, Any]) -> str:
+    """Return a template as text that changes only when something real changes.
+
+    Args:
+        template: A CloudFormation template.
+    """
+    return json.dumps(without_asset_hashes(template), indent=2, sort_keys=True) + "\n"
 
 
 def manifests(template: Mapping[str, Any]) -> dict[str, list[Manifest]]:

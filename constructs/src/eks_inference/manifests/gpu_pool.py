@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from eks_inference.manifests import NVIDIA_GPU, POOL_LABEL, Manifest
 from eks_inference.manifests.user_data import gpu_node_user_data
-from eks_inference.planning.pool import GpuPool
+from eks_inference.node_identity import NodeIdentity
+from eks_inference.planning.pool import NODE_DRAIN_LIMIT_SECONDS, GpuPool
 
 DISCOVERY_TAG = "karpenter.sh/discovery"
 """Tag on the subnets and security groups that nodes may use; its value is the name
@@ -12,10 +13,6 @@ of the cluster."""
 
 _NODE_LIFETIME = "720h"
 """Karpenter's own default: a node is replaced after 30 days at the latest."""
-
-_DRAIN_LIMIT = "10m"
-"""How long a node may take to drain: longer than any pod's grace period, because it
-overrides disruption budgets when it ends."""
 
 _FAST_VOLUME = {"iops": 16_000, "throughput": 1_000}
 """gp3 ceiling, in IOPS and MiB/s. Most GPU instances allow less; see EBS limits."""
@@ -49,7 +46,7 @@ def node_pool(pool: GpuPool) -> Manifest:
                         "name": pool.name,
                     },
                     "expireAfter": _NODE_LIFETIME,
-                    "terminationGracePeriod": _DRAIN_LIMIT,
+                    "terminationGracePeriod": f"{NODE_DRAIN_LIMIT_SECONDS}s",
                     "taints": [
                         {"key": NVIDIA_GPU, "value": "true", "effect": "NoSchedule"}
                     ],
@@ -73,7 +70,7 @@ def node_class(
     pool: GpuPool,
     *,
     cluster_name: str,
-    instance_profile: str,
+    nodes: NodeIdentity,
     security_group_ids: Sequence[str],
     tags: Mapping[str, str],
 ) -> Manifest:
@@ -82,8 +79,7 @@ def node_class(
     Args:
         pool: The pool that the nodes belong to.
         cluster_name: Value of the discovery tag.
-        instance_profile: Name of the instance profile. Named rather than made by
-            Karpenter, so that CloudFormation owns it and its role can be deleted.
+        nodes: Role or instance profile of the nodes.
         security_group_ids: Security groups of the nodes; empty to find them by the
             discovery tag, as the subnets are.
         tags: Tags of the instances and volumes; CDK's own do not reach them.
@@ -92,7 +88,7 @@ def node_class(
     speed = {} if pool.has_local_nvme else _FAST_VOLUME
     spec: Manifest = {
         "amiSelectorTerms": [{"alias": pool.ami_alias}],
-        "instanceProfile": instance_profile,
+        nodes.kind: nodes.name,
         "subnetSelectorTerms": discovered,
         "securityGroupSelectorTerms": [{"id": item} for item in security_group_ids]
         or discovered,

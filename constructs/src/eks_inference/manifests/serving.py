@@ -1,9 +1,9 @@
 """The objects of a served model: identity, pods, service, disruption, scaling."""
 
+import re
 from dataclasses import dataclass
 
 from eks_inference.activation import Activation
-from eks_inference.compile_cache import CompileCache
 from eks_inference.drain import Drain
 from eks_inference.manifests import (
     APP_INSTANCE,
@@ -45,7 +45,7 @@ class Serving:
         scaling: When replicas are added and removed.
         drain: How a replica ends.
         signal: Where the autoscaler reads the queue.
-        cache: Where compiled kernels are kept.
+        cache_claim: Claim of a shared compile cache, or None to compile in every start.
         image: Image of vLLM, with tag or digest.
         namespace: Namespace of all objects.
         pool_name: Pool whose nodes the replicas run on.
@@ -59,7 +59,7 @@ class Serving:
     scaling: QueueScaling
     drain: Drain
     signal: Signal
-    cache: CompileCache
+    cache_claim: str | None
     image: str
     namespace: str
     pool_name: str
@@ -166,7 +166,7 @@ def deployment(serving: Serving) -> Manifest:
         "volumes": [
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
             {"name": "scratch", "emptyDir": {}},
-            {"name": "cache", **_cache_volume(serving.cache)},
+            {"name": "cache", **_cache_volume(serving.cache_claim)},
         ],
     }
     if serving.priority_class_name is not None:
@@ -232,17 +232,16 @@ def scaled_object(serving: Serving) -> Manifest:
         "horizontalPodAutoscalerConfig": {"behavior": _speed(scaling)}
     }
     if scaling.min_replicas == 0:
-        assert scaling.activation is not None  # QueueScaling has refused it
         # these three have an effect only where a model can go to zero
         spec["pollingInterval"] = _ZERO_POLLING_SECONDS
         spec["cooldownPeriod"] = scaling.cooldown_seconds
         spec["initialCooldownPeriod"] = scaling.cooldown_seconds
+    if scaling.min_replicas == 0 or scaling.activation is not None:
         # no formula: KEDA would then ignore the window's own activity. The same
         # arithmetic stands in the query, and the autoscaler takes the larger need
-        spec["triggers"] = [
-            _queue_trigger(serving),
-            _schedule_trigger(scaling.activation),
-        ]
+        spec["triggers"] = [_queue_trigger(serving)]
+        if scaling.activation is not None:
+            spec["triggers"].append(_schedule_trigger(scaling.activation))
     else:
         advanced["scalingModifiers"] = {
             "formula": f"running + waiting * {scaling.waiting_weight}",
@@ -357,17 +356,17 @@ def _probe(period: int, timeout: int, failures: int) -> Manifest:
     }
 
 
-def _cache_volume(cache: CompileCache) -> Manifest:
-    if cache.claim_name is None:
+def _cache_volume(claim: str | None) -> Manifest:
+    if claim is None:
         return {"emptyDir": {}}
-    return {"persistentVolumeClaim": {"claimName": cache.claim_name}}
+    return {"persistentVolumeClaim": {"claimName": claim}}
 
 
 def _cache_directory(serving: Serving) -> Manifest:
     # compiled kernels are code: a pod must not be able to write another model's
-    if serving.cache.claim_name is None:
+    if serving.cache_claim is None:
         return {}
-    image = serving.image.rsplit("@", 1)[-1].rsplit("/", 1)[-1].replace(":", "-")
+    image = re.sub(r"[/:@]", "-", serving.image.split("/", 1)[-1])
     return {"subPath": f"{serving.plan.cache_key}/{image}"}
 
 
@@ -395,8 +394,12 @@ def _prometheus_trigger(serving: Serving, name: str, query: str) -> Manifest:
 def _queue_trigger(serving: Serving) -> Manifest:
     running, waiting = _total(serving, _RUNNING), _total(serving, _WAITING)
     need = f"{running} + {serving.scaling.waiting_weight} * {waiting}"
-    # without pods there is no series, and the window decides whether to start one
-    return _prometheus_trigger(serving, "queue", f"({need}) or vector(0)")
+    if serving.scaling.min_replicas == 0:
+        # no pods, no series, no need: the window decides whether to start one. Where
+        # there are pods but no answer, the query stays empty, which is an error
+        pods = f'up{{job="{serving.namespace}/{serving.name}"}}'
+        need = f"({need}) or (vector(0) unless on() {pods})"
+    return _prometheus_trigger(serving, "queue", need)
 
 
 def _schedule_trigger(window: Activation) -> Manifest:

@@ -1,15 +1,19 @@
 """A pool of GPU nodes as a value: what Karpenter may launch, and for how long."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eks_inference._check import Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
 
-SHORTEST_CONSOLIDATION_SECONDS = 300
-"""An empty node must outlive a cold start, or every dip of the load costs one. Cold
-starts of a 7B model have been measured at three to ten minutes; five is the least."""
+COLD_START_SECONDS = 300
+"""What a cold start takes at least: those of a 7B model have been measured at three to
+ten minutes. What ends in less time ends a start, or makes another one necessary."""
+
+NODE_DRAIN_LIMIT_SECONDS = 600
+"""How long a node may take to drain. Karpenter ends it then, whatever still runs, so
+that no pod may have a longer grace period."""
 
 _UNPACKED_IMAGE_GIB = 200
 """Room for a vLLM image, compressed (12 GB) and unpacked (29 GB), and scratch space."""
@@ -44,8 +48,8 @@ class GpuPool:
     gpus_per_node: int
     capacity: Capacity
     max_gpus: int
-    consolidate_after_seconds: int
-    ami_alias: str
+    consolidate_after_seconds: int = 600
+    ami_alias: str = "bottlerocket@v1.64.0"
 
     def __post_init__(self) -> None:
         with Problems(f"pool {self.name!r}") as problems:
@@ -101,6 +105,20 @@ def pool_problems(
         (item.name.lower() for item in accelerators),
         repair="remove one",
     )
+    admitted = [
+        item
+        for item in Accelerator
+        if item not in accelerators
+        and item.gpu_name in {listed.gpu_name for listed in accelerators}
+        and item.memory_mib in {listed.memory_mib for listed in accelerators}
+    ]
+    for item in admitted:
+        problems.broken(
+            "'accelerators' must not admit more than they list, and name and memory "
+            f"together admit {item.name.lower()} too",
+            [listed.name.lower() for listed in accelerators],
+            "list it, or make a pool for each",
+        )
     if len({item.architecture for item in accelerators}) > 1:
         kinds = ", ".join(f"{a.name.lower()} ({a.architecture})" for a in accelerators)
         problems.add(
@@ -122,10 +140,26 @@ def pool_problems(
             f"'max_gpus' must be at least 'gpus_per_node' ({gpus_per_node}), got "
             f"{max_gpus}; raise it, or no node can ever start"
         )
-    problems.integer(
-        "consolidate_after_seconds",
-        consolidate_after_seconds,
-        minimum=SHORTEST_CONSOLIDATION_SECONDS,
-        repair="an empty node must outlive a cold start",
-    )
+    problems.integer("consolidate_after_seconds", consolidate_after_seconds, minimum=0)
     return problems.messages
+
+
+def gpus_needed(replicas: Iterable[tuple[int, int]], *, gpus_per_node: int) -> int:
+    """Return the GPUs of the nodes that replicas fill, largest replicas first.
+
+    Karpenter launches whole nodes, and a replica never spans two of them.
+
+    Args:
+        replicas: GPUs of a replica and number of such replicas, for each model.
+        gpus_per_node: GPUs of a node; a replica that needs more is left out.
+    """
+    free: list[int] = []
+    for gpus, count in sorted(replicas, reverse=True):
+        for _ in range(count if gpus <= gpus_per_node else 0):
+            for node, room in enumerate(free):
+                if room >= gpus:
+                    free[node] -= gpus
+                    break
+            else:
+                free.append(gpus_per_node - gpus)
+    return len(free) * gpus_per_node

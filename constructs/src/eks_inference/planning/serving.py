@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from eks_inference._check import Problems
-from eks_inference.drain import SPOT_GRACE_LIMIT_SECONDS, Drain
 from eks_inference.model import Model
 from eks_inference.planning.pool import GpuPool
 from eks_inference.scaling import QueueScaling
@@ -58,42 +56,20 @@ class ServingPlan:
         return self.startup_failures * self.probe_period_seconds
 
 
-def plan_serving(
-    *, model: Model, scaling: QueueScaling, drain: Drain, pool: GpuPool
-) -> ServingPlan:
-    """Return what follows from the values, or say why they contradict each other.
+def plan_serving(*, model: Model, scaling: QueueScaling, pool: GpuPool) -> ServingPlan:
+    """Return what follows from the values.
 
     Args:
         model: What is served.
         scaling: When replicas are added and removed.
-        drain: How a replica ends.
         pool: Where the replicas run.
-
-    Raises:
-        ConfigurationError: The model cannot work on the pool; every reason is named.
     """
-    with Problems(f"model {model.name!r} on pool {pool.name!r}") as problems:
-        problems.include(
-            placement_problems(
-                gpus=model.gpus,
-                max_replicas=scaling.max_replicas,
-                gpus_per_node=pool.gpus_per_node,
-                max_gpus=pool.max_gpus,
-            )
-        )
-        grace = drain.grace_period_seconds
-        if pool.capacity.uses_spot and grace > SPOT_GRACE_LIMIT_SECONDS:
-            problems.add(
-                "'pre_stop_seconds' + 'shutdown_timeout_seconds' + teardown must be at "
-                f"most {SPOT_GRACE_LIMIT_SECONDS} s on spot, got {grace}; lower "
-                "'shutdown_timeout_seconds' or use Capacity.on_demand()"
-            )
     needs_half = any(
         item.compute_capability < _BF16_CAPABILITY for item in pool.accelerators
     )
     gpus = "-".join(sorted({item.gpu_name for item in pool.accelerators}))
     return ServingPlan(
-        scaling_target=max(1, math.floor(scaling.target_share * model.max_num_seqs)),
+        scaling_target=_share(scaling.target_share, model.max_num_seqs),
         probe_period_seconds=_PROBE_PERIOD_SECONDS,
         startup_failures=_STARTUP_BUDGET_SECONDS // _PROBE_PERIOD_SECONDS,
         streamer_concurrency=max(
@@ -108,20 +84,6 @@ def plan_serving(
     )
 
 
-def placement_problems(
-    *, gpus: int, max_replicas: int, gpus_per_node: int, max_gpus: int
-) -> list[str]:
-    """Return why replicas of a model cannot all be placed on a pool."""
-    problems = Problems()
-    if gpus > gpus_per_node:
-        problems.add(
-            f"'gpus' must be at most the GPUs of a node ({gpus_per_node}), got {gpus}; "
-            "raise the pool's 'gpus_per_node'"
-        )
-    if gpus * max_replicas > max_gpus:
-        problems.add(
-            f"'max_gpus' of the pool must be at least what 'max_replicas' replicas "
-            f"need ({gpus} x {max_replicas}), got {max_gpus}; raise it or lower "
-            "'max_replicas'"
-        )
-    return problems.messages
+def _share(share: float, of: int) -> int:
+    # 0.29 of 100 is 28.999999999999996 to a computer
+    return max(1, math.floor(share * of + 1e-9))

@@ -1,0 +1,118 @@
+"""What the constructs need to know of a cluster, whichever module it comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
+
+from aws_cdk import aws_eks_v2 as eks_v2
+from constructs import Construct, IDependable
+
+from eks_inference._check import ConfigurationError
+from eks_inference.manifests import Manifest
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_eks as eks
+
+AnyCluster: TypeAlias = "eks_v2.ICluster | eks_v2.Cluster | eks.ICluster"
+"""A cluster of ``aws_eks`` or ``aws_eks_v2``, made here or imported. ``eks_v2.Cluster``
+stands beside its own interface because aws-cdk-lib 2.275 does not declare one of the
+interface's members on it, which type checkers would hold against every caller."""
+
+_KUBECTL_REPAIR = (
+    "'cluster' must have a kubectl provider, got {name!r} without one; pass "
+    "'kubectl_provider_options' when it is created, or 'kubectl_provider' when it is "
+    "imported (aws_eks: 'kubectl_role_arn' and 'kubectl_layer')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """A cluster, asked once: each answer is a call to JavaScript.
+
+    Args:
+        name: Name of the cluster; may be a token.
+        is_v2: Whether the cluster is one of ``aws_eks_v2``.
+        has_kubectl: Whether manifests can be applied to it.
+    """
+
+    name: str
+    is_v2: bool
+    has_kubectl: bool
+
+
+_KNOWN: WeakKeyDictionary[Any, ClusterFacts] = WeakKeyDictionary()
+
+
+def facts(cluster: AnyCluster) -> ClusterFacts:
+    """Return what is known of a cluster."""
+    known = _KNOWN.get(cluster)
+    if known is None:
+        # only the older module's clusters know a role for kubectl; an imported cluster
+        # is a proxy, whose class does not tell
+        is_v2 = not hasattr(cluster, "kubectl_role")
+        # a cluster that the older module makes has no attribute for its provider
+        provider = getattr(cluster, "kubectl_provider", None)
+        if not is_v2:
+            provider = provider or cast("eks.ICluster", cluster).kubectl_role
+        known = ClusterFacts(
+            name=cluster.cluster_name, is_v2=is_v2, has_kubectl=provider is not None
+        )
+        _KNOWN[cluster] = known
+    return known
+
+
+def cluster_problems(cluster: AnyCluster) -> list[str]:
+    """Return why nothing can be applied to a cluster."""
+    known = facts(cluster)
+    return [] if known.has_kubectl else [_KUBECTL_REPAIR.format(name=known.name)]
+
+
+def apply(
+    scope: Construct,
+    id: str,
+    *,
+    cluster: AnyCluster,
+    manifests: Sequence[Manifest],
+    after: Sequence[IDependable] = (),
+) -> Construct:
+    """Define the custom resource that applies ``manifests`` to ``cluster``.
+
+    It belongs to ``scope`` and not to the cluster's stack, so that a model in another
+    stack neither collides with another model's id nor makes the stacks depend on each
+    other in a circle.
+
+    Args:
+        scope: Owner.
+        id: Construct id.
+        cluster: Cluster with a kubectl provider.
+        manifests: Objects, in the order in which they are created.
+        after: What must exist before them, and be deleted only after them.
+
+    Raises:
+        ConfigurationError: The cluster has no kubectl provider.
+    """
+    problems = cluster_problems(cluster)
+    if problems:
+        raise ConfigurationError(problems)
+    manifest: Construct
+    if facts(cluster).is_v2:
+        manifest = eks_v2.KubernetesManifest(
+            scope,
+            id,
+            cluster=cast("eks_v2.ICluster", cluster),
+            manifest=list(manifests),
+        )
+    else:
+        # a module of its own weight, which most apps do without
+        from aws_cdk import aws_eks as eks  # noqa: PLC0415
+
+        manifest = eks.KubernetesManifest(
+            scope,
+            id,
+            cluster=cast("eks.ICluster", cluster),
+            manifest=list(manifests),
+        )
+    if after:
+        manifest.node.add_dependency(*after)
+    return manifest

@@ -1,0 +1,173 @@
+"""The guardrails of an app: what was found, and which rules an app has switched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jsii
+from aws_cdk import Annotations
+from constructs import Construct, IConstruct, IValidation
+
+from eks_inference._check import ConfigurationError, Problems
+from eks_inference.rules import ModelFacts, PoolFacts, Rule, Severity
+from eks_inference.rules.model_rules import MODEL_RULES
+from eks_inference.rules.pool_rules import POOL_RULES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Switch:
+    path: str
+    rule: str
+    severity: Severity
+    reason: str
+
+    def covers(self, path: str, rule: str) -> bool:
+        inside = not self.path or path == self.path or path.startswith(f"{self.path}/")
+        return inside and rule == self.rule
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Report:
+    """What the constructs of one app have defined, judged when the app is synthesized.
+
+    Args:
+        constructs: Every construct with an entry, by path.
+        pools: Pools.
+        models: Models.
+        switches: Severities that the app has changed.
+        taken: Paths by what only one construct of a cluster may be called.
+    """
+
+    constructs: dict[str, IConstruct] = field(default_factory=dict)
+    pools: list[PoolFacts] = field(default_factory=list)
+    models: list[ModelFacts] = field(default_factory=list)
+    switches: list[_Switch] = field(default_factory=list)
+    taken: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def claim(self, path: str, what: str, *key: str) -> None:
+        """Note that a construct has made an object whose name is unique in a cluster.
+
+        Args:
+            path: Path of the construct.
+            what: Kind of the object, for the message.
+            key: Cluster, and everything that makes the name unique in it.
+
+        Raises:
+            ConfigurationError: Another construct has made it already.
+        """
+        other = self.taken.setdefault((what, *key), path)
+        if other != path:
+            message = (
+                f"'name' of a {what} must be unique in its cluster, got "
+                f"{key[-1]!r} at {path!r} and at {other!r}; rename one"
+            )
+            raise ConfigurationError([message])
+
+    def severity(self, rule: Rule[Any], path: str) -> Severity:
+        """Return what happens when a construct breaks a rule: the nearest switch."""
+        near = [item for item in self.switches if item.covers(path, rule.id)]
+        if not near:
+            return rule.severity
+        return max(near, key=lambda item: len(item.path)).severity
+
+    def findings(self) -> Iterator[tuple[Severity, str, str, str]]:
+        """Yield severity, rule id, path and message of everything that is broken."""
+        for model in self.models:
+            for model_rule in MODEL_RULES:
+                severity = self.severity(model_rule, model.path)
+                for message in model_rule.check(model):
+                    yield severity, model_rule.id, model.path, message
+        for pool in self.pools:
+            for pool_rule in POOL_RULES:
+                severity = self.severity(pool_rule, pool.path)
+                for message in pool_rule.check(pool):
+                    yield severity, pool_rule.id, pool.path, message
+
+
+@jsii.implements(IValidation)
+class _Judge:
+    """Judges the report of an app when CDK validates its tree."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def validate(self) -> list[str]:
+        errors = []
+        for severity, rule, path, message in self._report.findings():
+            if severity is Severity.ERROR:
+                errors.append(f"{path}: {message} [{rule}]")
+            elif severity is Severity.WARNING:
+                construct = self._report.constructs[path]
+                Annotations.of(construct).add_warning_v2(rule, message)
+        for switch in self._report.switches:
+            construct = self._report.constructs[switch.path]
+            Annotations.of(construct).add_info(
+                f"{switch.rule} is {switch.severity} here: {switch.reason}"
+            )
+        return errors
+
+
+_REPORTS: WeakKeyDictionary[Any, Report] = WeakKeyDictionary()
+_PLACES: WeakKeyDictionary[Any, tuple[Report, str]] = WeakKeyDictionary()
+
+
+def place(scope: IConstruct) -> tuple[Report, str]:
+    """Return the report of a construct's app, and the construct's path.
+
+    Asked once for each scope: both are calls to JavaScript.
+    """
+    known = _PLACES.get(scope)
+    if known is None:
+        node = scope.node
+        root = node.root
+        report = _REPORTS.get(root)
+        if report is None:
+            report = _REPORTS[root] = Report()
+            root.node.add_validation(_Judge(report))
+        known = _PLACES[scope] = (report, node.path)
+    return known
+
+
+def path_of(scope_path: str, id: str) -> str:
+    """Return the path of a construct below a scope."""
+    return f"{scope_path}/{id}" if scope_path else id
+
+
+class Guardrails:
+    """The severities of rules for everything below a construct.
+
+    ``docs/guardrails.md`` lists the rules.
+    """
+
+    def __init__(self, scope: IConstruct) -> None:
+        self._scope = scope
+
+    @classmethod
+    def of(cls, scope: Construct) -> "Guardrails":
+        """Return the guardrails of a construct: an app, a stage, a stack, a model."""
+        return cls(scope)
+
+    def switch(self, rule: str, severity: Severity, *, reason: str) -> None:
+        """Change what happens when something below the construct breaks a rule.
+
+        The change stands in the synthesis as an information, with its reason. Of two
+        changes the one that is nearer to the construct counts.
+
+        Args:
+            rule: Id of the rule, such as ``eks_inference:spotGrace``.
+            severity: What happens instead.
+            reason: Why, for whoever reads the synthesis.
+
+        Raises:
+            ConfigurationError: There is no such rule, or no reason.
+        """
+        known = {*(item.id for item in MODEL_RULES), *(item.id for item in POOL_RULES)}
+        with Problems("guardrails") as problems:
+            problems.one_of("rule", rule, sorted(known))
+            problems.text("reason", reason)
+        report, path = place(self._scope)
+        report.constructs[path] = self._scope
+        report.switches.append(
+            _Switch(path=path, rule=rule, severity=severity, reason=reason)
+        )

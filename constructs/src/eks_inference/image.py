@@ -1,0 +1,35 @@
+"""What the name of a container image must look like."""
+
+from eks_inference._check import Problems
+
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_REPOSITORY = r"[a-z0-9]+([._/-][a-z0-9]+)*"
+
+
+def image_problems(repository: object, tag: object, digest: object) -> list[str]:
+    """Return what is wrong with the name of an image.
+
+    Args:
+        repository: Repository without registry and tag.
+        tag: Tag, pinned.
+        digest: Digest, or an empty text.
+    """
+    problems = Problems()
+    problems.matches(
+        "repository",
+        repository,
+        _REPOSITORY,
+        rule="a repository without registry and tag",
+        repair="for example 'deep-learning-containers/vllm'",
+    )
+    problems.matches("tag", tag, _TAG, rule="an image tag")
+    if tag == "latest":
+        problems.broken(
+            "'tag' must be pinned",
+            tag,
+            "nodes that start on different days would run different versions",
+        )
+    if digest != "":
+        problems.matches("digest", digest, _DIGEST, rule="'sha256:' and 64 hex digits")
+    return problems.messages

@@ -1,0 +1,201 @@
+"""Rules for a pool, as it will be applied."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from eks_inference.manifests import NVIDIA_GPU, Manifest
+from eks_inference.planning.pool import COLD_START_SECONDS, gpus_needed
+from eks_inference.rules import PoolFacts, Rule, Severity, rule
+
+POOL_RULES: list[Rule[PoolFacts]] = []
+"""Every rule for a pool."""
+
+
+@rule(
+    POOL_RULES,
+    "poolTooSmall",
+    Severity.ERROR,
+    "Karpenter stops at the limit, and the replicas beyond it stay pending.",
+)
+def _pool_too_small(pool: PoolFacts) -> Iterator[str]:
+    """The pool's GPU limit covers what its models need together at most."""
+    size = pool.pool.gpus_per_node
+    needed = gpus_needed(pool.needs.values(), gpus_per_node=size)
+    if needed > pool.pool.max_gpus:
+        yield (
+            f"'max_gpus' must be at least what the models need together "
+            f"({needed // size} nodes x {size} GPUs), got {pool.pool.max_gpus}; raise "
+            "it or lower a model's 'max_replicas'"
+        )
+
+
+@rule(
+    POOL_RULES,
+    "noRoomForRollout",
+    Severity.WARNING,
+    "A new version starts beside the old one. At full load it waits until a replica "
+    "is no longer needed.",
+)
+def _rollout(pool: PoolFacts) -> Iterator[str]:
+    """The pool has a GPU to spare for the replica of a new version."""
+    size = pool.pool.gpus_per_node
+    needed = gpus_needed(pool.needs.values(), gpus_per_node=size)
+    largest = max((gpus for gpus, _ in pool.needs.values()), default=0)
+    more = gpus_needed([*pool.needs.values(), (largest, 1)], gpus_per_node=size)
+    if pool.needs and needed <= pool.pool.max_gpus < more:
+        yield (
+            f"'max_gpus' must leave room for one more replica ({more}), got "
+            f"{pool.pool.max_gpus}; raise it"
+        )
+
+
+@rule(
+    POOL_RULES,
+    "poolWithoutModel",
+    Severity.WARNING,
+    "Nothing will ever run on it. Switch the rule off where the models are in another "
+    "app.",
+)
+def _pool_without_model(pool: PoolFacts) -> Iterator[str]:
+    """A pool has at least one model."""
+    if not pool.needs:
+        yield f"pool {pool.pool.name!r} must have a model, got none; remove it"
+
+
+@rule(
+    POOL_RULES,
+    "consolidationShorterThanColdStart",
+    Severity.ERROR,
+    "An empty node that goes at once makes every dip of the load a cold start, and a "
+    "node that has just become busy can be removed in the same moment.",
+)
+def _consolidation(pool: PoolFacts) -> Iterator[str]:
+    """An empty node is kept at least as long as a cold start takes."""
+    text = _disruption(pool).get("consolidateAfter", "0s")
+    seconds = _seconds(text)
+    if seconds is not None and seconds < COLD_START_SECONDS:
+        yield (
+            f"'consolidate_after_seconds' must be at least a cold start "
+            f"({COLD_START_SECONDS}), got {text}; raise it"
+        )
+
+
+@rule(
+    POOL_RULES,
+    "consolidationOfBusyNodes",
+    Severity.ERROR,
+    "A replica fills its GPU: moving it saves nothing and costs a cold start.",
+)
+def _consolidation_policy(pool: PoolFacts) -> Iterator[str]:
+    """Only empty nodes are consolidated."""
+    policy = _disruption(pool).get("consolidationPolicy")
+    if policy != "WhenEmpty":
+        yield f"'consolidationPolicy' must be 'WhenEmpty', got {policy!r}; change it"
+
+
+@rule(
+    POOL_RULES,
+    "missingTaint",
+    Severity.ERROR,
+    "Any pod of the cluster could fill a GPU node.",
+)
+def _taint(pool: PoolFacts) -> Iterator[str]:
+    """GPU nodes have the GPU taint."""
+    template = pool.manifests["NodePool"]["spec"]["template"]["spec"]
+    if NVIDIA_GPU not in {taint["key"] for taint in template.get("taints", ())}:
+        yield (
+            f"nodes must have the taint {NVIDIA_GPU!r}, got "
+            f"{template.get('taints', [])}; leave the rendered one in place"
+        )
+
+
+@rule(
+    POOL_RULES,
+    "unpinnedAmi",
+    Severity.ERROR,
+    "Each release of the operating system would replace every node on its first day.",
+)
+def _ami(pool: PoolFacts) -> Iterator[str]:
+    """The machine image is pinned."""
+    for term in pool.manifests["EC2NodeClass"]["spec"].get("amiSelectorTerms", ()):
+        if str(term.get("alias", "")).endswith("@latest"):
+            yield f"'ami_alias' must be pinned, got {term['alias']!r}; name a release"
+
+
+@rule(
+    POOL_RULES,
+    "unencryptedVolume",
+    Severity.ERROR,
+    "Weights, prompts in logs and images would lie on the disk in the clear.",
+)
+def _encryption(pool: PoolFacts) -> Iterator[str]:
+    """Every EBS volume of a node is encrypted."""
+    for volume in _volumes(pool):
+        if not volume.get("ebs", {}).get("encrypted"):
+            yield (
+                f"volume {volume['deviceName']!r} must be encrypted, got "
+                f"{volume.get('ebs', {}).get('encrypted')}; set 'encrypted' to True"
+            )
+
+
+@rule(
+    POOL_RULES,
+    "volumeTooSmall",
+    Severity.ERROR,
+    "An image of vLLM needs about 40 GB, packed and unpacked: the node runs out of "
+    "disk, or of patience.",
+)
+def _volume_size(pool: PoolFacts) -> Iterator[str]:
+    """Where there is no local NVMe in use, the data volume holds the image."""
+    spec = pool.manifests["EC2NodeClass"]["spec"]
+    if spec.get("instanceStorePolicy") == "RAID0" and pool.pool.has_local_nvme:
+        return
+    smallest = 50
+    for volume in _volumes(pool):
+        size = int(str(volume.get("ebs", {}).get("volumeSize", "20Gi"))[:-2])
+        if volume["deviceName"] == "/dev/xvdb" and size < smallest:
+            yield (
+                f"data volume must have at least {smallest} GiB, got {size}; raise it "
+                "or use GPUs with local NVMe"
+            )
+
+
+@rule(
+    POOL_RULES,
+    "nodeCredentials",
+    Severity.ERROR,
+    "Every pod of the node could use the node's role.",
+)
+def _metadata(pool: PoolFacts) -> Iterator[str]:
+    """Pods cannot reach the node's credentials."""
+    options = pool.manifests["EC2NodeClass"]["spec"].get("metadataOptions", {})
+    hops, tokens = options.get("httpPutResponseHopLimit"), options.get("httpTokens")
+    if hops != 1 or tokens != "required":
+        yield (
+            "metadata service must require tokens and allow one hop, got httpTokens "
+            f"{tokens!r} and httpPutResponseHopLimit {hops!r}; leave the rendered "
+            "options in place"
+        )
+
+
+def _disruption(pool: PoolFacts) -> Manifest:
+    disruption: Manifest = pool.manifests["NodePool"]["spec"].get("disruption", {})
+    return disruption
+
+
+def _volumes(pool: PoolFacts) -> Sequence[Manifest]:
+    volumes: Sequence[Manifest] = pool.manifests["EC2NodeClass"]["spec"].get(
+        "blockDeviceMappings", ()
+    )
+    return volumes
+
+
+def _seconds(duration: str) -> int | None:
+    """Return Karpenter's duration in seconds; None stands for never."""
+    if duration == "Never":
+        return None
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(
+        int(number) * units[unit]
+        for number, unit in re.findall(r"(\d+)([hms])", duration)
+    )
