@@ -13,7 +13,7 @@ CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy bench dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy bench api docs dist clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
@@ -68,6 +68,15 @@ destroy: $(VENV)/.app ## Delete a stage, models first
 
 bench: $(VENV)/.tools ## Measure what a synthesis costs
 	@python benchmarks/synth.py
+
+api: $(VENV)/.tools ## Record what this version of the library promises
+	@PYTHONPATH=. python tests/packaging/test_api.py
+
+docs: $(VENV)/.tools ## Build the site of the library into build/site
+	@npm install --silent --no-package-lock --ignore-scripts --prefix build/npm iframe-worker@1.0.4
+	@mkdir -p docs/iframe-worker
+	@cp build/npm/node_modules/iframe-worker/shim/index.js docs/iframe-worker/shim.js
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 dist: $(VENV)/.tools ## Build wheel and sdist of the library into dist
 	@python -m build --outdir dist constructs

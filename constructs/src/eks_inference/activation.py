@@ -33,6 +33,16 @@ class Activation:
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
+
+    Example:
+        ```python
+        QueueScaling(
+            min_replicas=0,
+            activation=Activation.schedule(
+                timezone="Europe/Berlin", start="0 8 * * 1-5", end="0 19 * * 1-5"
+            ),
+        )
+        ```
     """
 
     timezone: str

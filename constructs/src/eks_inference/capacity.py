@@ -15,6 +15,11 @@ class Capacity:
     Args:
         types: Values of ``karpenter.sh/capacity-type`` in no order: Karpenter itself
             prefers spot and takes on-demand when no spot offering is available.
+
+    Example:
+        ```python
+        Capacity.on_demand()
+        ```
     """
 
     types: tuple[str, ...]

@@ -56,6 +56,18 @@ class CompileCache(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        cache = CompileCache(
+            stack,
+            "Cache",
+            cluster=cluster,
+            vpc=vpc,
+            node_security_group=node_security_group,
+        )
+        QueueScaledModel(stack, "Chat", pool=pool, model=model, compile_cache=cache)
+        ```
     """
 
     def __init__(

@@ -28,6 +28,11 @@ class Drain:
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
+
+    Example:
+        ```python
+        Drain(shutdown_timeout_seconds=300)  # long answers, on demand only
+        ```
     """
 
     pre_stop_seconds: int = 10

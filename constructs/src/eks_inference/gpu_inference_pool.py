@@ -84,6 +84,17 @@ class GpuInferencePool(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        GpuInferencePool(
+            stack,
+            "Gpu24",
+            cluster=cluster,
+            accelerators=[Accelerator.A10G, Accelerator.L4],
+            capacity=Capacity.spot_with_fallback(),
+        )
+        ```
     """
 
     def __init__(

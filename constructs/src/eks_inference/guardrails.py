@@ -138,6 +138,15 @@ class Guardrails:
     """The severities of rules for everything below a construct.
 
     ``docs/guardrails.md`` lists the rules.
+
+    Example:
+        ```python
+        Guardrails.of(stack).switch(
+            "eks_inference:spotGrace",
+            Severity.WARNING,
+            reason="batch stage: lost requests are sent again",
+        )
+        ```
     """
 
     def __init__(self, scope: IConstruct) -> None:

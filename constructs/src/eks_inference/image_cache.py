@@ -39,6 +39,22 @@ class ImageCache(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        images = ImageCache(stack, "Images")
+        images.grant_pull(role)
+        QueueScaledModel(
+            stack,
+            "Chat",
+            pool=pool,
+            model=model,
+            image=images.image_uri(
+                "deep-learning-containers/vllm",
+                tag="0.31.0-gpu-py312-cu130-ubuntu24.04-ec2",
+            ),
+        )
+        ```
     """
 
     def __init__(

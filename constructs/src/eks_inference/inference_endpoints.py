@@ -58,6 +58,11 @@ class InferenceEndpoints(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        InferenceEndpoints(stack, "Endpoints", vpc=vpc, services=["ecr.api", "ecr.dkr"])
+        ```
     """
 
     def __init__(

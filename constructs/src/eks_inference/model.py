@@ -60,6 +60,19 @@ class Model:
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
+
+    Example:
+        ```python
+        Model.from_bucket(
+            store,
+            "models/llama-70b/",
+            name="llama-70b",
+            weights_gb=39.8,
+            max_model_len=8192,
+            gpus=4,
+            memory_gib=64,
+        )
+        ```
     """
 
     name: str

@@ -34,6 +34,12 @@ class ModelStore(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        store = ModelStore(stack, "Models")
+        store.grant_write(role, "models/")
+        ```
     """
 
     def __init__(

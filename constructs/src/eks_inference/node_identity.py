@@ -19,6 +19,12 @@ class NodeIdentity:
     Args:
         kind: ``role`` or ``instanceProfile``, the fields of an EC2NodeClass.
         name: Name of the role or of the instance profile; may be a token.
+
+    Example:
+        ```python
+        nodes = NodeIdentity.from_role_name("gpu-nodes")
+        GpuInferencePool(stack, "Gpu", cluster=cluster, nodes=nodes)
+        ```
     """
 
     kind: str

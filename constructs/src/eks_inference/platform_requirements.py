@@ -43,6 +43,12 @@ class PlatformRequirements:
 
     Args:
         requirements: The requirements, each once.
+
+    Example:
+        ```python
+        QueueScaledModel(stack, "Chat", pool=pool, model=model)
+        print(PlatformRequirements.of(stack).markdown())
+        ```
     """
 
     def __init__(self, requirements: Iterable[Requirement]) -> None:

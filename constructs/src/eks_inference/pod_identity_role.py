@@ -36,6 +36,18 @@ class PodIdentityRole(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        importer = PodIdentityRole(
+            stack,
+            "Importer",
+            cluster=cluster,
+            namespace="inference",
+            service_account="importer",
+        )
+        store.grant_write(importer, "models/")
+        ```
     """
 
     def __init__(

@@ -67,6 +67,24 @@ class QueueScaledModel(Construct):
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
             defined.
+
+    Example:
+        ```python
+        chat = QueueScaledModel(
+            stack,
+            "Chat",
+            pool=pool,
+            model=Model.from_bucket(
+                store,
+                "models/mistral-7b-instruct-awq/",
+                name="mistral-7b",
+                weights_gb=4.15,
+                max_model_len=8192,
+            ),
+            scaling=QueueScaling(min_replicas=1, max_replicas=10),
+        )
+        chat.endpoint  # http://mistral-7b.inference.svc:8000/v1
+        ```
     """
 
     def __init__(

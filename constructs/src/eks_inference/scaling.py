@@ -42,6 +42,11 @@ class QueueScaling:
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
+
+    Example:
+        ```python
+        QueueScaling(min_replicas=2, max_replicas=20, target_share=0.6)
+        ```
     """
 
     min_replicas: int = 1

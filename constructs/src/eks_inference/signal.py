@@ -22,6 +22,11 @@ class Signal:
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
+
+    Example:
+        ```python
+        Signal.prometheus("http://prometheus.observability.svc:9090")
+        ```
     """
 
     server_address: str
