@@ -101,7 +101,9 @@ class ClusterStack(PlatformStack):
         )
         # a role of their own: EKS makes and deletes the access entry of a node group
         self.system_node_role = node_role(self, "SystemNodeRole", images=images)
-        nodes = self._system_nodes(settings)
+        self._add_addons(versions, self._system_nodes(settings))
+
+    def _add_addons(self, versions: Versions, nodes: eks.Nodegroup) -> None:
         for name, configuration in _BEFORE_NODES.items():
             nodes.node.add_dependency(self._addon(versions, name, configuration))
         self.efs_csi_role = PodIdentityRole(

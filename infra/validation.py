@@ -147,6 +147,12 @@ def _stage_problems(settings: Settings) -> list[str]:
             r"ecr-pullthroughcache/[\w/+=.@-]+",
             rule="the name of a secret that begins with 'ecr-pullthroughcache/'",
         )
+    problems.include(_access_problems(settings))
+    return problems.messages
+
+
+def _access_problems(settings: Settings) -> list[str]:
+    problems = Problems()
     for arn in settings.admin_role_arns:
         problems.matches(
             "admin_role_arns",
@@ -159,11 +165,8 @@ def _stage_problems(settings: Settings) -> list[str]:
     for cidr in settings.public_access_cidrs:
         network = _network(cidr)
         if network is None:
-            problems.matches(
-                "public_access_cidrs",
-                cidr,
-                "$^",
-                rule="networks such as '192.0.2.0/24'",
+            problems.broken(
+                "'public_access_cidrs' must be networks such as '192.0.2.0/24'", cidr
             )
         elif network.is_private:
             problems.broken(
@@ -172,9 +175,10 @@ def _stage_problems(settings: Settings) -> list[str]:
                 "private ones reach the API by its private endpoint",
             )
         elif network.prefixlen < _LARGEST_ADMIN_NETWORK:
-            problems.add(
-                f"'public_access_cidrs' must be /{_LARGEST_ADMIN_NETWORK} or smaller, "
-                f"got {cidr!r}; name the networks that you administer from"
+            problems.broken(
+                f"'public_access_cidrs' must be /{_LARGEST_ADMIN_NETWORK} or smaller",
+                cidr,
+                "name the networks that you administer from",
             )
     return problems.messages
 

@@ -68,14 +68,9 @@ class ImageCache(Construct):
         keep_images: int = 10,
     ) -> None:
         with Problems(f"image cache {id!r}") as problems:
-            rule = "a repository prefix (a-z, 0-9 and single '.', '_' or '-')"
-            problems.matches("public_ecr_prefix", public_ecr_prefix, _PREFIX, rule=rule)
-            problems.matches("docker_hub_prefix", docker_hub_prefix, _PREFIX, rule=rule)
-            if public_ecr_prefix == docker_hub_prefix:
-                problems.broken(
-                    "'docker_hub_prefix' must differ from 'public_ecr_prefix'",
-                    docker_hub_prefix,
-                )
+            problems.include(
+                _cache_problems(public_ecr_prefix, docker_hub_prefix, keep_images)
+            )
             if docker_hub_secret_name is not None:
                 problems.matches(
                     "docker_hub_secret_name",
@@ -84,7 +79,6 @@ class ImageCache(Construct):
                     rule="the name of a secret that begins with "
                     "'ecr-pullthroughcache/'",
                 )
-            problems.integer("keep_images", keep_images, minimum=1)
         super().__init__(scope, id)
         self._stack = Stack.of(self)
         self._public_ecr = public_ecr_prefix
@@ -195,6 +189,22 @@ class ImageCache(Construct):
         registry = f"{stack.account}.dkr.ecr.{stack.region}.{stack.url_suffix}"
         name = f"{registry}/{prefix}/{repository}:{tag}"
         return f"{name}@{digest}" if digest else name
+
+
+def _cache_problems(
+    public_ecr_prefix: object, docker_hub_prefix: object, keep_images: object
+) -> list[str]:
+    problems = Problems()
+    rule = "a repository prefix (a-z, 0-9 and single '.', '_' or '-')"
+    problems.matches("public_ecr_prefix", public_ecr_prefix, _PREFIX, rule=rule)
+    problems.matches("docker_hub_prefix", docker_hub_prefix, _PREFIX, rule=rule)
+    if public_ecr_prefix == docker_hub_prefix:
+        problems.broken(
+            "'docker_hub_prefix' must differ from 'public_ecr_prefix'",
+            docker_hub_prefix,
+        )
+    problems.integer("keep_images", keep_images, minimum=1)
+    return problems.messages
 
 
 def _lifecycle(keep_images: int) -> dict[str, Sequence[object]]:

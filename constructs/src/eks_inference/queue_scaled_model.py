@@ -111,20 +111,16 @@ class QueueScaledModel(Construct):
         with Problems(f"model {id!r}") as problems:
             problems.include(cluster_problems(pool.cluster))
             problems.include(patch_problems(patches, _KINDS))
-            problems.instance("model", model, Model)
-            problems.instance("scaling", scaling, QueueScaling)
-            problems.instance("drain", drain, Drain)
-            problems.instance("signal", signal, Signal)
-            if isinstance(compile_cache, str):
-                problems.broken(
-                    "'compile_cache' must be a cache",
-                    compile_cache,
-                    "use CompileCache.from_claim_name(...)",
-                )
-            problems.text("image", image)
-            problems.dns_label("namespace", namespace)
-            if priority_class_name is not None:
-                problems.dns_label("priority_class_name", priority_class_name)
+            for argument, value, kind in (
+                ("model", model, Model),
+                ("scaling", scaling, QueueScaling),
+                ("drain", drain, Drain),
+                ("signal", signal, Signal),
+            ):
+                problems.instance(argument, value, kind)
+            problems.include(
+                _name_problems(image, namespace, priority_class_name, compile_cache)
+            )
         serving = Serving(
             model=model,
             plan=plan_serving(model=model, scaling=scaling, pool=pool.pool),
@@ -199,6 +195,23 @@ class QueueScaledModel(Construct):
     def manifest(self) -> Construct:
         """The resource that applies the model's objects."""
         return self._manifest
+
+
+def _name_problems(
+    image: object, namespace: object, priority_class_name: object, compile_cache: object
+) -> list[str]:
+    problems = Problems()
+    problems.text("image", image)
+    problems.dns_label("namespace", namespace)
+    if priority_class_name is not None:
+        problems.dns_label("priority_class_name", priority_class_name)
+    if isinstance(compile_cache, str):
+        problems.broken(
+            "'compile_cache' must be a cache",
+            compile_cache,
+            "use CompileCache.from_claim_name(...)",
+        )
+    return problems.messages
 
 
 @cache
