@@ -68,6 +68,7 @@ destroy: $(VENV)/.app ## Delete a stage, models first
 
 bench: $(VENV)/.tools ## Measure what a synthesis costs
 	@python benchmarks/synth.py
+	@python benchmarks/library.py
 
 api: $(VENV)/.tools ## Record what this version of the library promises
 	@PYTHONPATH=. python tests/packaging/test_api.py

@@ -20,7 +20,7 @@ def markdown() -> str:
     lines = [
         "# Guardrails",
         "",
-        "<!-- made by the command "make guardrails" -->",
+        "<!-- written by 'make guardrails' from the rules themselves -->",
         "",
         "Rules that every pool and model keeps when an app is synthesized. They look",
         "at the objects that will be applied, after every patch. An error stops the",
