@@ -28,7 +28,7 @@ class NetworkStack(PlatformStack):
             description="LLM inference: VPC, endpoints, flow logs",
         )
         network = settings.network
-        zones = self._zones(settings)
+        zones = self._zones = _zones(settings)
         self.vpc = ec2.Vpc(
             self,
             "Vpc",
@@ -59,13 +59,14 @@ class NetworkStack(PlatformStack):
             services=network.interface_endpoints,
         )
 
-    def _zones(self, settings: Settings) -> list[str]:
-        network = settings.network
-        if network.availability_zones:
-            return list(network.availability_zones)
-        count = network.zones if settings.account else _ZONES_WITHOUT_ACCOUNT
-        # resolved by CloudFormation; naming them here would need a look-up
-        return [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(count)]
+    @property
+    def availability_zones(self) -> list[str]:
+        """The zones of the VPC.
+
+        CDK asks for them even where they are given, and would look up those of a known
+        account, for which a synthesis has no credentials.
+        """
+        return self._zones
 
     def _add_flow_log(self) -> None:
         group = logs.LogGroup(
@@ -79,3 +80,12 @@ class NetworkStack(PlatformStack):
             destination=ec2.FlowLogDestination.to_cloud_watch_logs(group),
             traffic_type=ec2.FlowLogTrafficType.REJECT,
         )
+
+
+def _zones(settings: Settings) -> list[str]:
+    network = settings.network
+    if network.availability_zones:
+        return list(network.availability_zones)
+    count = network.zones if settings.account else _ZONES_WITHOUT_ACCOUNT
+    # resolved by CloudFormation; naming them here would need a look-up
+    return [cdk.Fn.select(index, cdk.Fn.get_azs()) for index in range(count)]
