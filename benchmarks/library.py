@@ -2,7 +2,7 @@
 
     python benchmarks/library.py [--repeat 5]
 
-Prints CPU and wall milliseconds and calls to JavaScript for each pool and model, against
+Prints CPU and wall milliseconds and calls to JavaScript for each pool and model, beyond
 an app with an imported cluster and nothing else of the library.
 """
 

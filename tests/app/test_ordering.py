@@ -92,9 +92,12 @@ class Order:
         depends.remove(earlier)
         return type(self)(templates, self.needs)
 
-    def without_stack(self, later: str, earlier: str) -> Self:
-        """Return the order that is left when a stack's dependency is taken away."""
-        needs = {**self.needs, later: self.needs[later] - {earlier}}
+    def without_stacks(self, *taken: tuple[str, str]) -> Self:
+        """Return the order that is left when stacks no longer need others."""
+        needs = {
+            stack: frozenset(other for other in others if (stack, other) not in taken)
+            for stack, others in self.needs.items()
+        }
         return type(self)(self.templates, needs)
 
     def places(self, kind: str) -> dict[Place, Any]:
@@ -255,6 +258,7 @@ def karpenter_outliving_its_means(order: Order) -> Iterator[str]:
         "its credentials": association_of(order, "karpenter"),
         "its queue": order.place("AWS::SQS::Queue"),
         "the nodes that it runs on": order.place("AWS::EKS::Nodegroup"),
+        "what its nodes are made of": order.place("AWS::EC2::LaunchTemplate"),
         "the profile of its nodes": order.place("AWS::IAM::InstanceProfile"),
         "the access entry of its nodes": node_entry(order),
         "the cluster": order.place("AWS::EKS::Cluster"),
@@ -273,7 +277,7 @@ def nodes_without_means(order: Order) -> Iterator[str]:
     for addon in ("vpc-cni", "kube-proxy", "eks-pod-identity-agent"):
         if not order.after(nodes, order.named[addon]):
             yield addon
-    for addon in ("coredns", "eks-node-monitoring-agent"):
+    for addon in ("coredns", "aws-efs-csi-driver", "eks-node-monitoring-agent"):
         if not order.after(order.named[addon], nodes):
             yield addon
     for rule in order.places("AWS::ECR::PullThroughCacheRule"):
@@ -306,7 +310,8 @@ RULES: list[Callable[[Order], Iterator[str]]] = [
 
 KARPENTER = ("Platform", "Karpenter3DCA5D0D")
 MODEL = ("Serving", "Modelsmistral7bEDC28FCF")
-CACHE = ("Platform", "CompileCache3AD0F1AD")
+TARGET = "CompileCacheEfsMountTargetPrivateSubnet10AC433B0"
+CACHE = ("Storage", "CompileCacheVolume1BF61929")
 
 TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     (
@@ -329,7 +334,7 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     ),
     (
         pods_without_credentials,
-        ("Platform", "AwsEfsCsiDriver"),
+        ("Cluster", "AwsEfsCsiDriver"),
         "EfsCsiRoleAssociation48F36DE1",
         "kube-system/efs-csi-controller-sa",
     ),
@@ -345,7 +350,8 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     ),
     (
         objects_without_namespace,
-        *(CACHE, "Namespaces90F58B69", "PersistentVolumeClaim vllm-compile-cache"),
+        ("Platform", "Keda53FA7F5C"),
+        *("Namespaces90F58B69", "keda"),
     ),
     (
         models_outliving_their_pool,
@@ -353,7 +359,7 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     ),
     (
         volumes_without_file_system,
-        *(CACHE, "AwsEfsCsiDriver", "driver"),
+        *(CACHE, TARGET, TARGET),
     ),
     (
         nodes_without_means,
@@ -368,14 +374,22 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
 ]
 """Rule, resource, the dependency that it loses, and the breach that must be found."""
 
-TAKEN_FROM_A_STACK = [
-    (crds_after_objects, "Serving", "Platform", "ScaledObject mistral-7b"),
-    (controllers_deleted_first, "Serving", "Platform", "NodePool gpu-24"),
-    (objects_without_namespace, "Serving", "Platform", "Deployment mistral-7b"),
-    (pods_without_volume, "Serving", "Platform", "Deployment mistral-7b"),
-    (nodes_without_means, "Cluster", "Registry", "image cache"),
+MODELS_ALONE = (("Serving", "Platform"), ("Storage", "Platform"))
+STORAGE_ALONE = (("Storage", "Platform"), ("Storage", "Cluster"))
+
+TAKEN_FROM_STACKS = [
+    (crds_after_objects, MODELS_ALONE, "ScaledObject mistral-7b"),
+    (controllers_deleted_first, MODELS_ALONE, "NodePool gpu-24"),
+    (objects_without_namespace, MODELS_ALONE, "Deployment mistral-7b"),
+    (
+        objects_without_namespace,
+        *((("Storage", "Platform"),), "PersistentVolumeClaim vllm-compile-cache"),
+    ),
+    (pods_without_volume, (("Serving", "Storage"),), "Deployment mistral-7b"),
+    (volumes_without_file_system, STORAGE_ALONE, "driver"),
+    (nodes_without_means, (("Cluster", "Registry"),), "image cache"),
 ]
-"""Rule, stack, the stack that it no longer needs, and the breach."""
+"""Rule, what stacks no longer need (both ways where there are two), and the breach."""
 
 
 STAGES: dict[str, Callable[[], Settings]] = {
@@ -407,13 +421,14 @@ def test_missing_dependency_is_found(
     assert breach in list(rule(whole.without(later, earlier)))
 
 
-@pytest.mark.parametrize(("rule", "later", "earlier", "breach"), TAKEN_FROM_A_STACK)
+@pytest.mark.parametrize(("rule", "taken", "breach"), TAKEN_FROM_STACKS)
 def test_missing_dependency_of_a_stack_is_found(
-    rule: Callable[[Order], Iterator[str]], later: str, earlier: str, breach: str
+    rule: Callable[[Order], Iterator[str]], taken: tuple[tuple[str, str]], breach: str
 ) -> None:
     """A dependency that a stack loses is found by the rule that it serves."""
     whole = Order.of(synthesis(load("dev")))
-    assert breach in list(rule(whole.without_stack(later, earlier)))
+    assert all(earlier in whole.needs[later] for later, earlier in taken)
+    assert breach in list(rule(whole.without_stacks(*taken)))
 
 
 def test_means_that_karpenter_could_lose_are_found() -> None:
@@ -426,12 +441,15 @@ def test_means_that_karpenter_could_lose_are_found() -> None:
     broken = Order(templates, {**whole.needs, "Platform": frozenset()})
     found = list(karpenter_outliving_its_means(broken))
     assert found[:3] == ["its role", "its credentials", "its queue"]
-    assert len(found) == 10
+    assert len(found) == 11
 
 
 def test_stacks_are_deployed_in_one_order(order: Order) -> None:
-    """Deletion goes from the models over the controllers to the network."""
-    way = ["Serving", "Platform", "Cluster", "Network"]
+    """Deletion goes from models over storage and controllers to the network."""
+    way = ["Serving", "Storage", "Platform", "Cluster"]
+    for first in ("Network", "Registry"):
+        assert order.after(("Cluster", ""), (first, ""))
+        assert order.needs[first] == frozenset()
     for later, earlier in itertools.pairwise(way):
         assert order.after((later, ""), (earlier, ""))
         assert not order.after((earlier, ""), (later, ""))

@@ -307,6 +307,7 @@ ALLOWED_IMPORTS = {
     "types",
     "typing",
     "warnings",
+    "weakref",
 }
 """Parts of the standard library that know neither time nor place."""
 

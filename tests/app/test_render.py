@@ -59,6 +59,16 @@ def test_second_time_gives_the_same(assembly: Path, tmp_path: Path) -> None:
     assert first == second
 
 
+def test_files_that_are_stale_are_removed(assembly: Path, tmp_path: Path) -> None:
+    """A file of an object that is gone is removed, and no file of others."""
+    stale = tmp_path / "Serving-Modelsgone0123ABCD.yaml"
+    others = [tmp_path / name for name in ("README.md", "kustomization.yaml")]
+    for file in (stale, *others):
+        file.touch()
+    written = render.render(assembly, tmp_path)
+    assert set(tmp_path.iterdir()) == {*written, *others}
+
+
 def test_command_names_the_files(
     assembly: Path,
     tmp_path: Path,

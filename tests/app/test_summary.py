@@ -37,11 +37,8 @@ def test_stacks_are_counted(lines: list[list[str]]) -> None:
 def test_stacks_are_in_the_order_of_deployment(lines: list[list[str]]) -> None:
     """A stack stands after those that it needs."""
     stacks = [line[0] for line in lines if "resources" in line]
-    for earlier, later in (
-        *(("Network", "Cluster"), ("Registry", "Cluster")),
-        *(("Cluster", "Platform"), ("Platform", "Serving"), ("Storage", "Serving")),
-    ):
-        assert stacks.index(earlier) < stacks.index(later)
+    assert sorted(stacks[:2]) == ["Network", "Registry"]
+    assert stacks[2:] == ["Cluster", "Platform", "Storage", "Serving"]
 
 
 def test_releases_have_their_versions(lines: list[list[str]]) -> None:
@@ -77,3 +74,23 @@ def test_command_prints_the_summary(
     monkeypatch.setattr(sys, "argv", ["summary", str(assembly)])
     summary.main()
     assert capsys.readouterr().out.splitlines() == summary.summary(assembly)
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_folder_without_a_synthesis_is_refused(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder that no synthesis has written is an error that names the way out."""
+    (tmp_path / "empty").mkdir()
+    folder = tmp_path / name
+    monkeypatch.setattr(sys, "argv", ["summary", str(folder)])
+    with pytest.raises(SystemExit) as exit_:
+        summary.main()
+    captured = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert f"'assembly' must be a synthesized app, got '{folder}'" in captured.err
+    assert "make synth" in captured.err
+    assert captured.out == ""

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk as cdk
+import cdk8s
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks as eks_v1
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -17,20 +20,30 @@ from eks_inference import (
     CompileCache,
     Drain,
     GpuInferencePool,
+    ImageCache,
+    InferenceEndpoints,
     Model,
+    ModelStore,
+    NodeIdentity,
     PodIdentityRole,
     QueueScaledModel,
     QueueScaling,
     Signal,
 )
 from eks_inference.manifests import Manifest
+from eks_inference.model import ModelBucket
 from eks_inference.testing import manifests
 from tests.library.conftest import (
     WINDOW,
     Template,
     import_bucket,
     import_cluster,
+    import_group,
+    import_key,
     import_profile,
+    import_role,
+    import_v1_cluster,
+    import_vpc,
 )
 
 FLEET = ("chat", "code", "embed", "guard", "judge")
@@ -41,20 +54,14 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 def default_pool(stack: cdk.Stack, **changes: Any) -> GpuInferencePool:
     """Define a pool with the fewest arguments, and some more."""
-    return GpuInferencePool(
-        stack,
-        "Gpu",
-        cluster=import_cluster(stack),
-        node_instance_profile=import_profile(stack),
-        **changes,
-    )
+    return GpuInferencePool(stack, "Gpu", cluster=import_cluster(stack), **changes)
 
 
 def default_model(
     stack: cdk.Stack,
     name: str = "mistral",
     *,
-    bucket: s3.IBucket | None = None,
+    bucket: ModelBucket | None = None,
     **changes: Any,
 ) -> Model:
     """Return a model in an imported bucket."""
@@ -73,6 +80,7 @@ def pool_everything(stack: cdk.Stack) -> None:
     """Define a pool with every argument; its GPU has no local NVMe."""
     default_pool(
         stack,
+        nodes=NodeIdentity.from_instance_profile(import_profile(stack)),
         security_group_ids=["sg-0123456789abcdef0", "sg-0fedcba9876543210"],
         accelerators=[Accelerator.T4G],
         gpus_per_node=2,
@@ -82,6 +90,10 @@ def pool_everything(stack: cdk.Stack) -> None:
         ami_alias="bottlerocket@v1.57.0",
         name="arm-16g",
         tags={"team": "search", "cost-center": "4711"},
+        json_patches={
+            "NodePool": [cdk8s.JsonPatch.add("/spec/weight", 10)],
+            "EC2NodeClass": [cdk8s.JsonPatch.add("/spec/detailedMonitoring", True)],
+        },
     )
 
 
@@ -99,7 +111,7 @@ def model_everything(stack: cdk.Stack) -> None:
         accelerators=[Accelerator.L40S],
         gpus_per_node=4,
         capacity=Capacity.on_demand(),
-        max_gpus=12,
+        max_gpus=16,
     )
     QueueScaledModel(
         stack,
@@ -108,6 +120,14 @@ def model_everything(stack: cdk.Stack) -> None:
         model=default_model(
             stack,
             "llama-70b",
+            bucket=s3.Bucket.from_bucket_attributes(
+                stack,
+                "Weights",
+                bucket_name="weights",
+                encryption_key=kms.Key.from_key_arn(
+                    stack, "Key", "arn:aws:kms:eu-central-1:111122223333:key/weights"
+                ),
+            ),
             weights_gb=141.1,
             max_model_len=16_384,
             max_num_seqs=64,
@@ -130,14 +150,16 @@ def model_everything(stack: cdk.Stack) -> None:
         signal=Signal.prometheus(
             "https://prometheus.example.com", scrape_interval_seconds=10
         ),
-        compile_cache=CompileCache.shared("kernels"),
+        compile_cache=CompileCache.from_claim_name("kernels"),
         image=f"registry.example.com:5000/team/vllm:0.31.0@{DIGEST}",
         namespace="search",
-        decryption_key=kms.Key.from_key_arn(
-            stack, "Key", "arn:aws:kms:eu-central-1:111122223333:key/weights"
-        ),
         priority_class_name="serving",
         after=[cdk.CfnWaitConditionHandle(stack, "Before")],
+        json_patches={
+            "Service": [
+                cdk8s.JsonPatch.add("/spec/trafficDistribution", "PreferClose")
+            ],
+        },
     )
 
 
@@ -160,14 +182,14 @@ def model_half(stack: cdk.Stack) -> None:
 
 def fleet(stack: cdk.Stack) -> None:
     """Define two pools and five models in one stack."""
-    cluster, profile = import_cluster(stack), import_profile(stack)
+    cluster = import_cluster(stack)
     pools = [
         GpuInferencePool(
             stack,
             pool_id,
             cluster=cluster,
-            node_instance_profile=profile,
             accelerators=accelerators,
+            max_gpus=31,
         )
         for pool_id, accelerators in (
             ("Small", [Accelerator.A10G, Accelerator.L4]),
@@ -232,10 +254,138 @@ def imported(stack: cdk.Stack) -> None:
     cluster = eks.Cluster.from_cluster_attributes(
         stack, "Cluster", cluster_name="shared", kubectl_provider=provider
     )
-    pool = GpuInferencePool(
-        stack, "Gpu", cluster=cluster, node_instance_profile=import_profile(stack)
-    )
+    pool = GpuInferencePool(stack, "Gpu", cluster=cluster)
     QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+
+
+def imported_v1(stack: cdk.Stack) -> None:
+    """Define a pool and a model on an imported cluster of the older module."""
+    cluster = import_v1_cluster(stack)
+    pool = GpuInferencePool(stack, "Gpu", cluster=cluster)
+    QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+
+
+def created_v1(stack: cdk.Stack) -> None:
+    """Define a pool and a model on a cluster of the older module, made here."""
+    cluster = eks_v1.Cluster(
+        stack,
+        "Cluster",
+        version=eks_v1.KubernetesVersion.of("1.35"),
+        kubectl_layer=KubectlV35Layer(stack, "Layer"),
+        default_capacity=0,
+    )
+    made = cast("eks_v1.ICluster", cluster)
+    pool = GpuInferencePool(stack, "Gpu", cluster=made)
+    QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
+
+
+def store_smallest(stack: cdk.Stack) -> None:
+    """Define a store with the fewest arguments."""
+    ModelStore(stack, "Models")
+
+
+def store_everything(stack: cdk.Stack) -> None:
+    """Define a store with every argument."""
+    ModelStore(
+        stack,
+        "Models",
+        encryption_key=import_key(stack),
+        keep_old_versions_days=7,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+        delete_objects=True,
+    )
+
+
+def store_grants(stack: cdk.Stack) -> None:
+    """Let a reader and a writer at the models of a store."""
+    store = ModelStore(stack, "Models")
+    assert store.grant_read(import_role(stack, "Reader"), "models/chat/").success
+    assert store.grant_write(import_role(stack, "Writer"), "models/").success
+
+
+def store_model(stack: cdk.Stack) -> None:
+    """Define a store and a model in it."""
+    store = ModelStore(stack, "Models")
+    model = default_model(stack, bucket=store)
+    QueueScaledModel(stack, "Chat", pool=default_pool(stack), model=model)
+
+
+def images_smallest(stack: cdk.Stack) -> None:
+    """Define an image cache with the fewest arguments."""
+    ImageCache(stack, "Images")
+
+
+def images_everything(stack: cdk.Stack) -> None:
+    """Define an image cache with every argument, which nodes may fill."""
+    images = ImageCache(
+        stack,
+        "Images",
+        public_ecr_prefix="team.ecr",
+        docker_hub_secret_name="ecr-pullthroughcache/docker-hub",
+        docker_hub_prefix="hub",
+        keep_images=3,
+    )
+    assert images.grant_pull(import_role(stack, "Nodes")).success
+
+
+def endpoints_smallest(stack: cdk.Stack) -> None:
+    """Define endpoints with the fewest arguments."""
+    InferenceEndpoints(stack, "Endpoints", vpc=import_vpc(stack))
+
+
+def endpoints_everything(stack: cdk.Stack) -> None:
+    """Define endpoints with every argument."""
+    vpc = import_vpc(stack)
+    InferenceEndpoints(
+        stack,
+        "Endpoints",
+        vpc=vpc,
+        client_cidr="10.20.128.0/17",
+        services=["ecr.api", "eks-auth", "elasticfilesystem"],
+        subnets=ec2.SubnetSelection(subnets=vpc.private_subnets[:1]),
+    )
+
+
+def endpoints_gateway(stack: cdk.Stack) -> None:
+    """Define the endpoint that costs nothing, and no other."""
+    InferenceEndpoints(stack, "Endpoints", vpc=import_vpc(stack), services=[])
+
+
+def cache_smallest(stack: cdk.Stack) -> None:
+    """Define a compile cache with the fewest arguments."""
+    CompileCache(
+        stack,
+        "Kernels",
+        cluster=import_cluster(stack),
+        vpc=import_vpc(stack),
+        node_security_group=import_group(stack),
+    )
+
+
+def cache_everything(stack: cdk.Stack) -> None:
+    """Define a compile cache with every argument, and a model that uses it."""
+    vpc = import_vpc(stack)
+    pool = default_pool(stack)
+    cache = CompileCache(
+        stack,
+        "Kernels",
+        cluster=pool.cluster,
+        vpc=vpc,
+        node_security_group=import_group(stack),
+        namespace="search",
+        claim_name="kernels",
+        subnets=ec2.SubnetSelection(subnets=vpc.private_subnets[:1]),
+        encryption_key=import_key(stack),
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=pool,
+        model=default_model(stack),
+        namespace="search",
+        compile_cache=cache,
+    )
 
 
 CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
@@ -251,6 +401,19 @@ CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
         role_smallest,
         role_everything,
         imported,
+        imported_v1,
+        created_v1,
+        store_smallest,
+        store_everything,
+        store_grants,
+        store_model,
+        images_smallest,
+        images_everything,
+        endpoints_smallest,
+        endpoints_everything,
+        endpoints_gateway,
+        cache_smallest,
+        cache_everything,
     )
 }
 """What is defined in one stack, by the name of the stack."""
@@ -273,7 +436,11 @@ def _apart(app: cdk.App) -> None:
     )
     profile = iam.InstanceProfile(clusters, "Profile")
     pool = GpuInferencePool(
-        pools, "Gpu", cluster=cluster, node_instance_profile=profile
+        pools,
+        "Gpu",
+        cluster=cluster,
+        nodes=NodeIdentity.from_instance_profile(profile),
+        max_gpus=21,
     )
     key = kms.Key(buckets, "Key")
     bucket = s3.Bucket(buckets, "Bucket", encryption_key=key)
@@ -289,7 +456,6 @@ def _apart(app: cdk.App) -> None:
                 weights_gb=4.15,
                 max_model_len=8_192,
             ),
-            decryption_key=key,
         )
 
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks as eks_v1
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 from constructs import Construct, IConstruct
 from hypothesis import settings
 
@@ -18,7 +22,6 @@ from eks_inference import (
     Accelerator,
     Activation,
     Capacity,
-    CompileCache,
     ConfigurationError,
     Drain,
     Model,
@@ -50,6 +53,7 @@ class Bucket:
 
     bucket_name: str = "weights"
     bucket_arn: str = "arn:aws:s3:::weights"
+    encryption_key: None = None
 
 
 def make_model(**changes: Any) -> Model:
@@ -97,15 +101,14 @@ def make_serving(
     """
     model = model or make_model()
     scaling = scaling or QueueScaling()
-    drain = drain or Drain()
     pool = pool or make_pool()
     values: dict[str, Any] = {
         "model": model,
-        "plan": plan_serving(model=model, scaling=scaling, drain=drain, pool=pool),
+        "plan": plan_serving(model=model, scaling=scaling, pool=pool),
         "scaling": scaling,
-        "drain": drain,
+        "drain": drain or Drain(),
         "signal": Signal.prometheus(),
-        "cache": CompileCache.off(),
+        "cache_claim": None,
         "image": "registry.example.com/team/vllm:0.31.0",
         "namespace": "inference",
         "pool_name": pool.name,
@@ -134,18 +137,70 @@ def children(scope: IConstruct) -> list[str]:
     return [child.node.path for child in scope.node.find_all()]
 
 
-def import_cluster(scope: Construct, id: str = "Cluster") -> eks.ICluster:
-    """Return a cluster that the stack does not own, with its kubectl provider."""
+def import_cluster(
+    scope: Construct, id: str = "Cluster", *, name: str | None = None
+) -> eks.ICluster:
+    """Return a cluster that the stack does not own, with its kubectl provider.
+
+    Args:
+        scope: Stack.
+        id: Construct id.
+        name: Name of the cluster. Default: the stack's, so that the stacks of the tests
+            do not see each other.
+    """
     return eks.Cluster.from_cluster_attributes(
         scope,
         id,
-        cluster_name="shared",
+        cluster_name=name or cdk.Stack.of(scope).stack_name,
         kubectl_provider=eks.KubectlProvider.from_kubectl_provider_attributes(
             scope,
             f"{id}Kubectl",
             service_token="arn:aws:lambda:eu-central-1:111122223333:function:kubectl",
         ),
     )
+
+
+def import_v1_cluster(scope: Construct) -> eks_v1.ICluster:
+    """Return a cluster of the older module that the stack does not own."""
+    return eks_v1.Cluster.from_cluster_attributes(
+        scope,
+        "Cluster",
+        cluster_name=cdk.Stack.of(scope).stack_name,
+        kubectl_role_arn="arn:aws:iam::111122223333:role/kubectl",
+        kubectl_layer=KubectlV35Layer(scope, "Layer"),
+    )
+
+
+def import_vpc(scope: Construct) -> ec2.IVpc:
+    """Return a VPC that the stack does not own, with two private subnets."""
+    return ec2.Vpc.from_vpc_attributes(
+        scope,
+        "Vpc",
+        vpc_id="vpc-0123456789abcdef0",
+        vpc_cidr_block="10.20.0.0/16",
+        availability_zones=["eu-central-1a", "eu-central-1b"],
+        private_subnet_ids=["subnet-0aaaaaaaaaaaaaaaa", "subnet-0bbbbbbbbbbbbbbbb"],
+        private_subnet_route_table_ids=["rtb-0aaaaaaaaaaaaaaaa", "rtb-0bbbbbbbbbbbbbb"],
+    )
+
+
+def import_group(scope: Construct) -> ec2.ISecurityGroup:
+    """Return a security group that the stack does not own."""
+    return ec2.SecurityGroup.from_security_group_id(
+        scope, "NodeGroup", "sg-0123456789abcdef0"
+    )
+
+
+def import_key(scope: Construct) -> kms.IKey:
+    """Return a key that the stack does not own."""
+    return kms.Key.from_key_arn(
+        scope, "Key", "arn:aws:kms:eu-central-1:111122223333:key/weights"
+    )
+
+
+def import_role(scope: Construct, id: str) -> iam.IRole:
+    """Return a role of the account that the stack does not own."""
+    return iam.Role.from_role_name(scope, id, id)
 
 
 def import_bucket(scope: Construct) -> s3.IBucket:

@@ -34,6 +34,19 @@ BAD: BadInputs = [
     ({"start": "0 0 8 * * 1"}, CRON.format("start", "0 0 8 * * 1")),
     ({"start": "0  8 * * 1"}, CRON.format("start", "0  8 * * 1")),
     ({"start": "@daily"}, CRON.format("start", "@daily")),
+    ({"start": "60 8 * * *"}, CRON.format("start", "60 8 * * *")),
+    ({"start": "0 24 * * *"}, CRON.format("start", "0 24 * * *")),
+    ({"start": "0 8 0 * *"}, CRON.format("start", "0 8 0 * *")),
+    ({"start": "0 8 * 13 *"}, CRON.format("start", "0 8 * 13 *")),
+    ({"start": "0 8 * * 7"}, CRON.format("start", "0 8 * * 7")),
+    ({"start": "0 8 * * FUN"}, CRON.format("start", "0 8 * * FUN")),
+    ({"start": "0 8 * * 5-1"}, CRON.format("start", "0 8 * * 5-1")),
+    ({"start": "0 8-9-10 * * *"}, CRON.format("start", "0 8-9-10 * * *")),
+    ({"start": "*/0 * * * *"}, CRON.format("start", "*/0 * * * *")),
+    ({"start": "*/x * * * *"}, CRON.format("start", "*/x * * * *")),
+    ({"start": "*/ * * * *"}, CRON.format("start", "*/ * * * *")),
+    ({"start": "1/ * * * *"}, CRON.format("start", "1/ * * * *")),
+    ({"start": "0, 8 * * *"}, CRON.format("start", "0, 8 * * *")),
     ({"end": "19:00"}, CRON.format("end", "19:00")),
     ({"end": 19}, CRON.format("end", 19)),
     (
@@ -77,7 +90,9 @@ def test_accepts_iana_time_zones(zone: str) -> None:
     assert Activation.schedule(**{**GOOD, "timezone": zone}).timezone == zone
 
 
-@pytest.mark.parametrize("cron", ["*/5 * * * *", "0 8,14 1-7 JAN MON-FRI"])
+@pytest.mark.parametrize(
+    "cron", ["*/5 * * * *", "0 8,14 1-7 JAN MON-FRI", "0 8-18/2 * jul-DEC 0,6"]
+)
 def test_accepts_cron_expressions(cron: str) -> None:
     """Steps, lists, ranges and names are cron expressions too."""
     assert Activation.schedule(**{**GOOD, "start": cron}).start == cron

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eks_inference._check import DNS_LABEL_LIMIT, ConfigurationError, Problems
+from eks_inference._check import (
+    DNS_LABEL_LIMIT,
+    ConfigurationError,
+    Problems,
+    is_token,
+)
 from tests.library.conftest import refusal
 
 REFUSED: list[tuple[Callable[[Problems], bool], str]] = [
@@ -65,6 +70,22 @@ REFUSED: list[tuple[Callable[[Problems], bool], str]] = [
     (
         lambda p: p.one_of("o", "c", ("a",), repair="take it"),
         "'o' must be one of 'a', got 'c'; take it",
+    ),
+    (
+        lambda p: p.instance("i", "x", Problems),
+        "'i' must be of class Problems, got 'x'",
+    ),
+    (
+        lambda p: p.instance("i", None, Problems),
+        "'i' must be of class Problems, got None",
+    ),
+    (
+        lambda p: p.sequence("s", "ab"),
+        "'s' must be a list or tuple, got 'ab'; put it in brackets",
+    ),
+    (
+        lambda p: p.sequence("s", None),
+        "'s' must be a list or tuple, got None; put it in brackets",
     ),
     (
         lambda p: p.not_empty("e", (), repair="pass one"),
@@ -141,6 +162,9 @@ def test_limits_a_dns_label_further() -> None:
         lambda p: p.flag("f", False),
         lambda p: p.matches("m", "1", r"\d", rule="a digit"),
         lambda p: p.one_of("o", "a", ("a", "b")),
+        lambda p: p.instance("i", p, Problems),
+        lambda p: p.sequence("s", []),
+        lambda p: p.sequence("s", ("a",)),
         lambda p: p.not_empty("e", [0], repair=""),
         lambda p: p.unique("u", ["a", "b"], repair=""),
     ],
@@ -177,6 +201,27 @@ def test_raises_all_problems_together() -> None:
         "thing 'x': part is wrong",
         "thing 'x': whole is wrong",
     ]
+
+
+def test_collects_the_problems_of_a_part() -> None:
+    """A part that cannot be made adds its problems, and is None; others are kept."""
+
+    def refuse() -> None:
+        raise ConfigurationError(["part: is wrong", "part: is late"])
+
+    problems = Problems("whole")
+    assert problems.attempt(refuse) is None
+    assert problems.attempt(lambda: 7) == 7
+    assert problems.messages == ["part: is wrong", "part: is late"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("${Token[TOKEN.12]}", True), ("a-${Token[AWS.Region.4]}", True), ("$x", False)],
+)
+def test_recognizes_what_only_a_deployment_knows(value: str, expected: bool) -> None:
+    """A text with one of CDK's tokens is told from one that is known now."""
+    assert is_token(value) is expected
 
 
 def test_raises_nothing_without_problems() -> None:

@@ -43,7 +43,6 @@ def taken(item: Callable[..., Any]) -> list[str]:
         name
         for name, parameter in inspect.signature(called).parameters.items()
         if name not in OF_EVERY_CONSTRUCT
-        and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
 
 
@@ -135,6 +134,12 @@ def test_inspection_finds_the_library() -> None:
     assert {
         "eks_inference.queue_scaled_model.QueueScaledModel",
         "eks_inference.gpu_inference_pool.GpuInferencePool",
+        "eks_inference.model_store.ModelStore",
+        "eks_inference.image_cache.ImageCache",
+        "eks_inference.inference_endpoints.InferenceEndpoints",
+        "eks_inference.compile_cache.CompileCache",
+        "eks_inference.node_identity.NodeIdentity",
+        "eks_inference.rules.Rule",
         "eks_inference.pod_identity_role.PodIdentityRole",
         "eks_inference.model.Model",
         "eks_inference.planning.pool.GpuPool",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eks_inference import Accelerator, Capacity
+from eks_inference import Accelerator, Capacity, NodeIdentity
 from eks_inference.manifests import NVIDIA_GPU, POOL_LABEL, Manifest
 from eks_inference.manifests.gpu_pool import DISCOVERY_TAG, node_class, node_pool
 from eks_inference.manifests.serving import deployment
@@ -19,7 +19,7 @@ def make_class(pool: GpuPool | None = None, **changes: Any) -> Manifest:
     """Return the spec of a pool's EC2NodeClass."""
     values: dict[str, Any] = {
         "cluster_name": "shared",
-        "instance_profile": "gpu-node",
+        "nodes": NodeIdentity("instanceProfile", "gpu-node"),
         "security_group_ids": (),
         "tags": {},
     }
@@ -108,7 +108,7 @@ def test_nodes_end_in_bounded_time() -> None:
     """A node lives 30 days at most and drains in ten minutes at most."""
     spec = node_pool(make_pool())["spec"]["template"]["spec"]
     assert spec["expireAfter"] == "720h"
-    assert spec["terminationGracePeriod"] == "10m"
+    assert spec["terminationGracePeriod"] == "600s"
 
 
 def test_pool_refers_to_its_class() -> None:
@@ -116,7 +116,11 @@ def test_pool_refers_to_its_class() -> None:
     pool = make_pool(name="large")
     reference = node_pool(pool)["spec"]["template"]["spec"]["nodeClassRef"]
     made = node_class(
-        pool, cluster_name="c", instance_profile="p", security_group_ids=(), tags={}
+        pool,
+        cluster_name="c",
+        nodes=NodeIdentity.from_role_name("r"),
+        security_group_ids=(),
+        tags={},
     )
     assert reference == {
         "group": "karpenter.k8s.aws",
@@ -191,9 +195,16 @@ def test_security_groups_can_be_named() -> None:
 
 def test_profile_is_named_and_no_role_is() -> None:
     """The node's identity is the given instance profile alone."""
-    spec = make_class(instance_profile="gpu-node")
+    spec = make_class()
     assert spec["instanceProfile"] == "gpu-node"
     assert "role" not in spec
+
+
+def test_role_is_named_and_no_profile_is() -> None:
+    """Karpenter makes the profile where it is given a role."""
+    spec = make_class(nodes=NodeIdentity.from_role_name("gpu-nodes"))
+    assert spec["role"] == "gpu-nodes"
+    assert "instanceProfile" not in spec
 
 
 def test_tags_are_written_where_there_are_any() -> None:

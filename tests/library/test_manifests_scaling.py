@@ -144,7 +144,7 @@ def test_model_at_zero_is_woken_by_its_window() -> None:
     found = spec_of(make_serving(scaling=ZERO))
     assert "scalingModifiers" not in found["advanced"]
     queue, window = found["triggers"]
-    assert queue["type"] == "prometheus"
+    assert (queue["type"], queue["name"]) == ("prometheus", "queue")
     assert window == {
         "type": "cron",
         "name": "schedule",
@@ -164,10 +164,25 @@ def test_queue_of_a_model_at_zero_does_the_formulas_arithmetic() -> None:
     selector = '{namespace="inference",model_name="mistral"}'
     assert queue["metadata"]["query"] == (
         f"(sum(vllm:num_requests_running{selector})"
-        f" + 7 * sum(vllm:num_requests_waiting{selector})) or vector(0)"
+        f" + 7 * sum(vllm:num_requests_waiting{selector}))"
+        ' or (vector(0) unless on() up{job="inference/mistral"})'
     )
     assert queue["metadata"]["threshold"] == "24"
     assert queue["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_window_keeps_more_replicas_of_a_warm_model() -> None:
+    """With a window a warm model has its need in one query, which no formula hides."""
+    scaling = QueueScaling(min_replicas=1, waiting_weight=7, activation=WINDOW)
+    found = spec_of(make_serving(scaling=scaling))
+    assert "scalingModifiers" not in found["advanced"]
+    queue, window = found["triggers"]
+    selector = '{namespace="inference",model_name="mistral"}'
+    assert queue["metadata"]["query"] == (
+        f"sum(vllm:num_requests_running{selector})"
+        f" + 7 * sum(vllm:num_requests_waiting{selector})"
+    )
+    assert window["metadata"]["desiredReplicas"] == "2"
 
 
 def test_model_at_zero_falls_back_to_one_replica() -> None:

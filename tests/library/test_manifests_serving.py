@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from eks_inference import Accelerator, CompileCache, Drain, Signal
+from eks_inference import Accelerator, Drain, Signal
 from eks_inference.drain import TEARDOWN_SECONDS
 from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.manifests.serving import (
@@ -143,7 +143,7 @@ def test_pods_keep_the_restricted_standard() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod())
-    shared = pod(make_serving(cache=CompileCache.shared("kernels")))
+    shared = pod(make_serving(cache_claim="kernels"))
     assert [sorted(item) for item in shared["volumes"]] == [
         ["emptyDir", "name"],
         ["emptyDir", "name"],
@@ -268,7 +268,7 @@ def test_environment_keeps_vllm_on_its_own_volumes() -> None:
 
 def test_assets_stay_on_the_node() -> None:
     """What vLLM downloads lies outside the shared cache, below the scratch volume."""
-    found = environment(make_serving(cache=CompileCache.shared("kernels")))
+    found = environment(make_serving(cache_claim="kernels"))
     assert found["VLLM_CACHE_ROOT"] == "/cache/vllm"
     assert found["VLLM_ASSETS_CACHE"].startswith("/scratch/")
 
@@ -283,16 +283,18 @@ def test_cache_ends_with_the_pod_when_it_is_off() -> None:
 @pytest.mark.parametrize(
     ("image", "directory"),
     [
-        ("registry.example.com/team/vllm:0.31.0", "vllm-0.31.0"),
+        ("registry.example.com/team/vllm:0.31.0", "team-vllm-0.31.0"),
         ("registry.example.com:5000/vllm:0.31.0", "vllm-0.31.0"),
-        (f"registry.example.com/vllm@{DIGEST}", DIGEST.replace(":", "-")),
-        (f"registry.example.com/vllm:0.31.0@{DIGEST}", DIGEST.replace(":", "-")),
+        (f"registry.example.com/vllm@{DIGEST}", f"vllm-{DIGEST.replace(':', '-')}"),
+        (
+            f"registry.example.com/vllm:0.31.0@{DIGEST}",
+            f"vllm-0.31.0-{DIGEST.replace(':', '-')}",
+        ),
     ],
 )
 def test_shared_cache_is_kept_apart(image: str, directory: str) -> None:
     """A pod sees one directory of the volume: that of its model, GPUs and image."""
-    cache = CompileCache.shared("kernels")
-    volume, mount = cache_of(make_serving(cache=cache, image=image))
+    volume, mount = cache_of(make_serving(cache_claim="kernels", image=image))
     assert volume == {
         "name": "cache",
         "persistentVolumeClaim": {"claimName": "kernels"},

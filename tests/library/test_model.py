@@ -13,8 +13,8 @@ NAME = (
     "(a-z, 0-9 and '-', starting with a letter), got {!r}"
 )
 PREFIX = (
-    "'prefix' must be a key prefix that ends with '/', without leading '/', blanks, "
-    "'*' or '?', got {!r}; for example 'models/mistral-7b-awq/'"
+    "'prefix' must be a key prefix: names of letters, digits and '._=+@-', with a '/' "
+    "behind each, got {!r}; for example 'models/mistral-7b-awq/'"
 )
 RESERVED = (
     "'name' must not start with 'vllm', got {!r}: a Service of that name "
@@ -37,12 +37,16 @@ BAD: BadInputs = [
     ({"prefix": "models/*/"}, PREFIX.format("models/*/")),
     ({"prefix": "models/?/"}, PREFIX.format("models/?/")),
     ({"prefix": "my models/"}, PREFIX.format("my models/")),
+    ({"prefix": "models/../a/"}, PREFIX.format("models/../a/")),
+    ({"prefix": "./models/"}, PREFIX.format("./models/")),
+    ({"prefix": "models//a/"}, PREFIX.format("models//a/")),
+    ({"prefix": "models/$a/"}, PREFIX.format("models/$a/")),
     ({"prefix": None}, PREFIX.format(None)),
     ({"weights_gb": 0}, "'weights_gb' must be 0.01 to 2000, got 0"),
     ({"weights_gb": 2001}, "'weights_gb' must be 0.01 to 2000, got 2001"),
     ({"weights_gb": "4"}, "'weights_gb' must be a number, got '4'"),
     ({"weights_gb": float("nan")}, "'weights_gb' must be 0.01 to 2000, got nan"),
-    ({"max_model_len": 255}, "'max_model_len' must be at least 256, got 255"),
+    ({"max_model_len": 255}, "'max_model_len' must be 256 to 10000000, got 255"),
     ({"max_model_len": "8k"}, "'max_model_len' must be a whole number, got '8k'"),
     ({"max_num_seqs": 1}, "'max_num_seqs' must be 2 to 4096, got 1"),
     ({"max_num_seqs": 4097}, "'max_num_seqs' must be 2 to 4096, got 4097"),
@@ -62,9 +66,15 @@ BAD: BadInputs = [
         {"gpu_memory_utilization": "90%"},
         "'gpu_memory_utilization' must be a number, got '90%'",
     ),
-    ({"cpu": 0}, "'cpu' must be at least 1, got 0"),
+    ({"cpu": 0}, "'cpu' must be 1 to 192, got 0"),
+    (
+        {"max_model_len": 10_000_001},
+        "'max_model_len' must be 256 to 10000000, got 10000001",
+    ),
+    ({"cpu": 193}, "'cpu' must be 1 to 192, got 193"),
+    ({"memory_gib": 3073}, "'memory_gib' must be 4 to 3072, got 3073"),
     ({"cpu": "500m"}, "'cpu' must be a whole number, got '500m'"),
-    ({"memory_gib": 3}, "'memory_gib' must be at least 4, got 3"),
+    ({"memory_gib": 3}, "'memory_gib' must be 4 to 3072, got 3"),
     ({"memory_gib": "12Gi"}, "'memory_gib' must be a whole number, got '12Gi'"),
 ]
 
@@ -100,12 +110,12 @@ def test_fails_with_every_problem_at_once() -> None:
             RESERVED.format("vllm"),
             PREFIX.format("x"),
             "'weights_gb' must be 0.01 to 2000, got 0",
-            "'max_model_len' must be at least 256, got 0",
+            "'max_model_len' must be 256 to 10000000, got 0",
             "'max_num_seqs' must be 2 to 4096, got 0",
             "'gpus' must be 1 to 8, got 0",
             "'gpu_memory_utilization' must be 0.1 to 0.98, got 0",
-            "'cpu' must be at least 1, got 0",
-            "'memory_gib' must be at least 4, got 0",
+            "'cpu' must be 1 to 192, got 0",
+            "'memory_gib' must be 4 to 3072, got 0",
         )
     ]
 
@@ -150,6 +160,12 @@ def test_factory_checks_its_values() -> None:
 def test_uri_is_the_prefix_in_the_bucket() -> None:
     """The address of the weights is the bucket's name and the prefix."""
     assert make_model().uri == "s3://weights/models/mistral/"
+
+
+@pytest.mark.parametrize("prefix", ["a/", "models/v1.0+awq@2/", "m/${Token[A.1]}/"])
+def test_accepts_prefixes(prefix: str) -> None:
+    """Names of letters, digits and a few signs are a prefix, and tokens are."""
+    assert make_model(prefix=prefix).prefix == prefix
 
 
 def test_the_autoscalers_name_fits_a_label() -> None:

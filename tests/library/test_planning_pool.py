@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eks_inference import Accelerator
+from eks_inference.planning import gpus_needed
 from tests.library.conftest import BadInputs, bad_inputs, make_pool, refusal
 
 ALIAS = (
     "'ami_alias' must be a pinned Bottlerocket release, got {!r}; "
     "for example 'bottlerocket@v1.64.0'"
 )
-EMPTY_NODE = "; an empty node must outlive a cold start"
 
 BAD: BadInputs = [
     (
@@ -57,12 +59,12 @@ BAD: BadInputs = [
         ),
     ),
     (
-        {"consolidate_after_seconds": 299},
-        "'consolidate_after_seconds' must be at least 300, got 299" + EMPTY_NODE,
+        {"consolidate_after_seconds": -1},
+        "'consolidate_after_seconds' must be at least 0, got -1",
     ),
     (
         {"consolidate_after_seconds": "30s"},
-        "'consolidate_after_seconds' must be a whole number, got '30s'" + EMPTY_NODE,
+        "'consolidate_after_seconds' must be a whole number, got '30s'",
     ),
     ({"ami_alias": "bottlerocket@latest"}, ALIAS.format("bottlerocket@latest")),
     ({"ami_alias": "al2023@v20260101"}, ALIAS.format("al2023@v20260101")),
@@ -88,7 +90,7 @@ def test_fails_with_every_problem_at_once() -> None:
             accelerators=(Accelerator.T4G, Accelerator.L4),
             gpus_per_node=3,
             max_gpus=2,
-            consolidate_after_seconds=30,
+            consolidate_after_seconds=-30,
             ami_alias="",
         )
     )
@@ -115,7 +117,7 @@ def test_fails_with_every_problem_at_once() -> None:
                 "'max_gpus' must be at least 'gpus_per_node' (3), got 2; "
                 "raise it, or no node can ever start"
             ),
-            "'consolidate_after_seconds' must be at least 300, got 30" + EMPTY_NODE,
+            "'consolidate_after_seconds' must be at least 0, got -30",
             ALIAS.format(""),
         )
     ]
@@ -134,3 +136,52 @@ def test_images_fit_the_data_volume_without_nvme() -> None:
     small, large = make_pool(), make_pool(accelerators=(Accelerator.T4G,))
     assert (small.has_local_nvme, small.data_volume_gib) == (True, 20)
     assert (large.has_local_nvme, large.data_volume_gib) == (False, 200)
+
+
+def test_fails_when_a_gpu_is_admitted_that_is_not_listed() -> None:
+    """Names and sizes are asked for apart, so a third GPU could come along unseen."""
+    message = refusal(
+        lambda: make_pool(
+            accelerators=(Accelerator.A100_40G, Accelerator.H100),
+            gpus_per_node=8,
+        )
+    )
+    assert message == (
+        "pool 'gpu': 'accelerators' must not admit more than they list, and name and "
+        "memory together admit a100_80g too, got ['a100_40g', 'h100']; list it, or "
+        "make a pool for each"
+    )
+
+
+@pytest.mark.parametrize(
+    ("replicas", "per_node", "gpus"),
+    [
+        ([], 4, 0),
+        ([(1, 10)], 1, 10),
+        ([(1, 10)], 4, 12),
+        ([(4, 1), (1, 1)], 4, 8),
+        ([(3, 2), (1, 2)], 4, 8),
+        ([(2, 1), (1, 3)], 4, 8),
+        ([(8, 3)], 4, 0),
+    ],
+)
+def test_whole_nodes_are_counted(
+    replicas: list[tuple[int, int]], per_node: int, gpus: int
+) -> None:
+    """Replicas share nodes but never span them, and each begun node counts fully."""
+    assert gpus_needed(replicas, gpus_per_node=per_node) == gpus
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 8), st.integers(0, 6)), max_size=5),
+    st.sampled_from([1, 2, 4, 8]),
+)
+def test_nodes_hold_all_replicas(replicas: list[tuple[int, int]], size: int) -> None:
+    """There is room for every replica, and a node more for one that fills a node."""
+    fitting = [(gpus, count) for gpus, count in replicas if gpus <= size]
+    found = gpus_needed(replicas, gpus_per_node=size)
+    assert found % size == 0
+    assert found >= sum(gpus * count for gpus, count in fitting)
+    assert found <= size * sum(count for _, count in fitting)
+    more = gpus_needed([*replicas, (size, 1)], gpus_per_node=size)
+    assert more == found + size

@@ -1,100 +1,29 @@
 """Tests of the numbers that follow from a model, its scaling and its pool."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eks_inference import (
-    Accelerator,
-    Capacity,
-    ConfigurationError,
-    Drain,
-    Model,
-    QueueScaling,
-)
-from eks_inference.drain import SPOT_GRACE_LIMIT_SECONDS
+from eks_inference import Accelerator, Model, QueueScaling
 from eks_inference.planning import GpuPool, ServingPlan, plan_serving
-from tests.library.conftest import BadInputs, bad_inputs, make_model, make_pool, refusal
+from tests.library.conftest import make_model, make_pool
 
 GIB = 1024**3
-SUBJECT = "model 'mistral' on pool 'gpu': "
 
 
 def plan(
     model: Model | None = None,
     scaling: QueueScaling | None = None,
-    drain: Drain | None = None,
     pool: GpuPool | None = None,
 ) -> ServingPlan:
     """Return the plan of the default values, with some of them changed."""
     return plan_serving(
         model=model or make_model(),
         scaling=scaling or QueueScaling(),
-        drain=drain or Drain(),
         pool=pool or make_pool(),
     )
-
-
-def grace_problem(seconds: int) -> str:
-    """Return the message about a grace period that a spot notice does not allow."""
-    return (
-        f"{SUBJECT}'pre_stop_seconds' + 'shutdown_timeout_seconds' + teardown must be "
-        f"at most 110 s on spot, got {seconds}; lower 'shutdown_timeout_seconds' or "
-        "use Capacity.on_demand()"
-    )
-
-
-NO_NODE = (
-    f"{SUBJECT}'gpus' must be at most the GPUs of a node (1), got 2; "
-    "raise the pool's 'gpus_per_node'"
-)
-NO_ROOM = (
-    f"{SUBJECT}'max_gpus' of the pool must be at least what 'max_replicas' replicas "
-    "need ({} x {}), got 10; raise it or lower 'max_replicas'"
-)
-SMALL = QueueScaling(max_replicas=5)
-
-BAD: BadInputs = [
-    ({"model": make_model(gpus=2), "scaling": SMALL}, NO_NODE),
-    ({"scaling": QueueScaling(max_replicas=11)}, NO_ROOM.format(1, 11)),
-    ({"drain": Drain(shutdown_timeout_seconds=91)}, grace_problem(111)),
-    ({"drain": Drain(pre_stop_seconds=60)}, grace_problem(160)),
-    (
-        {
-            "drain": Drain(pre_stop_seconds=60),
-            "pool": make_pool(capacity=Capacity.spot()),
-        },
-        grace_problem(160),
-    ),
-]
-
-
-@bad_inputs(BAD)
-def test_fails_when_values_contradict_each_other(
-    changes: Mapping[str, Any], message: str
-) -> None:
-    """Each contradiction between values is refused with its whole message."""
-    assert refusal(lambda: plan(**changes)) == message
-
-
-def test_fails_with_every_contradiction_at_once() -> None:
-    """All reasons why a model cannot work on a pool are reported together."""
-    message = refusal(
-        lambda: plan(
-            model=make_model(gpus=2), drain=Drain(shutdown_timeout_seconds=600)
-        )
-    )
-    assert message.splitlines() == [NO_NODE, NO_ROOM.format(2, 10), grace_problem(620)]
-
-
-def test_on_demand_allows_a_long_drain() -> None:
-    """Only spot bounds the grace period by its notice."""
-    pool = make_pool(capacity=Capacity.on_demand())
-    assert plan(drain=Drain(shutdown_timeout_seconds=300), pool=pool)
 
 
 @pytest.mark.parametrize(
@@ -174,25 +103,6 @@ def test_target_leaves_room_below_max_num_seqs(seqs: int, share: float) -> None:
     assert found.scaling_target == max(1, math.floor(share * seqs))
 
 
-@given(
-    st.integers(1, 200),
-    st.integers(1, 200),
-    st.sampled_from([Capacity.spot(), Capacity.spot_with_fallback()]),
-)
-def test_grace_on_spot_never_exceeds_the_notice(
-    pre_stop: int, shutdown: int, capacity: Capacity
-) -> None:
-    """On spot a grace period is within the limit, or there is no plan."""
-    drain = Drain(pre_stop_seconds=pre_stop, shutdown_timeout_seconds=shutdown)
-    too_long = drain.grace_period_seconds > SPOT_GRACE_LIMIT_SECONDS
-    try:
-        plan(drain=drain, pool=make_pool(capacity=capacity))
-    except ConfigurationError:
-        assert too_long
-    else:
-        assert not too_long
-
-
 @given(st.floats(0.01, 2_000), st.integers(4, 2_000))
 def test_streamer_never_fills_the_pod(weights: float, memory: int) -> None:
     """The buffer is never empty, and never more than a third of the pod's memory."""
@@ -200,19 +110,3 @@ def test_streamer_never_fills_the_pod(weights: float, memory: int) -> None:
     assert 0 < found.streamer_memory_bytes <= memory * GIB // 3
     assert found.streamer_memory_bytes <= round(weights * 1e9)
     assert 16 <= found.streamer_concurrency <= 500
-
-
-@given(st.integers(1, 8), st.integers(1, 40), st.sampled_from([1, 4, 8]))
-def test_no_plan_needs_more_gpus_than_the_pool_has(
-    gpus: int, replicas: int, per_node: int
-) -> None:
-    """A plan exists only where a replica fits a node and all replicas fit the pool."""
-    model, scaling = make_model(gpus=gpus), QueueScaling(max_replicas=replicas)
-    pool = make_pool(gpus_per_node=per_node, max_gpus=40)
-    try:
-        plan(model, scaling, pool=pool)
-    except ConfigurationError:
-        assert gpus > per_node or gpus * replicas > per_node
-    else:
-        assert gpus <= per_node
-        assert gpus * replicas <= pool.max_gpus

@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from eks_inference import PodIdentityRole
 from eks_inference.testing import without_asset_hashes
 from tests.library.cases import resources, template
-from tests.library.conftest import children, import_cluster
+from tests.library.conftest import import_cluster
 
 ROLE = "AWS::IAM::Role"
 ASSOCIATION = "AWS::EKS::PodIdentityAssociation"
@@ -33,7 +33,7 @@ def test_association_binds_the_role_to_the_account() -> None:
     """The association names cluster, namespace, service account and the role itself."""
     [role_id] = resources("role-smallest", ROLE)
     assert only("role-smallest", ASSOCIATION) == {
-        "ClusterName": "shared",
+        "ClusterName": "role-smallest",
         "Namespace": "inference",
         "ServiceAccount": "mistral",
         "RoleArn": {"Fn::GetAtt": [role_id, "Arn"]},
@@ -90,11 +90,3 @@ def test_role_is_the_default_child(stack: cdk.Stack) -> None:
     assert isinstance(made.role, iam.Role)
     assert made.node.default_child is made.role
     assert made.association.service_account == "mistral"
-
-
-def test_fails_when_an_argument_is_missing(stack: cdk.Stack) -> None:
-    """Without its required arguments nothing is defined."""
-    make_nothing: Any = PodIdentityRole
-    with pytest.raises(TypeError, match="'cluster'"):
-        make_nothing(stack, "Nothing")
-    assert children(stack) == [stack.node.path]

@@ -1,6 +1,5 @@
 """Tests of the construct of a model that scales on its queue."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from eks_inference import (
     Accelerator,
-    Drain,
     GpuInferencePool,
     PodIdentityRole,
     QueueScaledModel,
-    QueueScaling,
 )
 from eks_inference.model import ModelBucket
 from eks_inference.planning import GpuPool
@@ -36,46 +33,20 @@ from tests.library.cases import (
     template,
 )
 from tests.library.conftest import (
-    BadInputs,
-    bad_inputs,
-    children,
     import_bucket,
     import_cluster,
     make_model,
     make_pool,
-    refusal,
 )
 
 ROLE = "AWS::IAM::Role"
 ASSOCIATION = "AWS::EKS::PodIdentityAssociation"
-MODEL_CASES = ["model-smallest", "model-everything", "model-zero", "model-half"]
-
-ON_POOL = "model 'mistral' on pool 'gpu': "
-NO_NODE = (
-    f"{ON_POOL}'gpus' must be at most the GPUs of a node (1), got 2; "
-    "raise the pool's 'gpus_per_node'"
-)
-NO_ROOM = (
-    ON_POOL + "'max_gpus' of the pool must be at least what 'max_replicas' replicas "
-    "need ({} x {}), got 10; raise it or lower 'max_replicas'"
-)
-NO_TIME = (
-    f"{ON_POOL}'pre_stop_seconds' + 'shutdown_timeout_seconds' + teardown must be at "
-    "most 110 s on spot, got 320; lower 'shutdown_timeout_seconds' or use "
-    "Capacity.on_demand()"
-)
-
-BAD: BadInputs = [
-    ({"scaling": QueueScaling(max_replicas=11)}, NO_ROOM.format(1, 11)),
-    ({"drain": Drain(shutdown_timeout_seconds=300)}, NO_TIME),
-    (
-        {"model": make_model(gpus=2), "scaling": QueueScaling(max_replicas=5)},
-        NO_NODE,
-    ),
-    (
-        {"model": make_model(gpus=2), "drain": Drain(shutdown_timeout_seconds=300)},
-        f"{NO_NODE}\n{NO_ROOM.format(2, 10)}\n{NO_TIME}",
-    ),
+MODEL_CASES = [
+    "model-smallest",
+    "model-everything",
+    "model-zero",
+    "model-half",
+    "imported-v1",
 ]
 
 
@@ -86,6 +57,7 @@ class OtherPool:
     cluster: eks.ICluster
     pool: GpuPool
     manifest: IDependable
+    facts: None = None
 
 
 def is_a_model_bucket(bucket: ModelBucket) -> bool:
@@ -116,19 +88,6 @@ def test_template(case: str, snapshot: SnapshotAssertion) -> None:
         "association": resources(case, ASSOCIATION),
     }
     assert without_asset_hashes(found) == snapshot
-
-
-@bad_inputs(BAD)
-def test_fails_when_values_contradict_each_other(
-    changes: Mapping[str, Any], message: str, stack: cdk.Stack
-) -> None:
-    """A refused model says everything that is wrong, and defines nothing."""
-    pool = default_pool(stack)
-    values = {"model": make_model(), **changes}
-    before = children(stack)
-    found = refusal(lambda: QueueScaledModel(stack, "Chat", pool=pool, **values))
-    assert found == message
-    assert children(stack) == before
 
 
 @pytest.mark.parametrize("case", MODEL_CASES)
@@ -182,8 +141,8 @@ def test_role_reads_its_own_prefix_only() -> None:
     ]
 
 
-def test_role_decrypts_where_a_key_is_given() -> None:
-    """The key of the weights can be used where there is one, and only to decrypt."""
+def test_role_decrypts_where_the_bucket_has_a_key() -> None:
+    """The bucket's key can be used where there is one, and only to decrypt."""
     assert statements("model-everything")[2:] == [
         {
             "Effect": "Allow",
@@ -211,7 +170,11 @@ def test_every_argument_reaches_the_objects() -> None:
     [container] = pod("model-everything")["containers"]
     assert container["image"].endswith(f"/team/vllm:0.31.0@{DIGEST}")
     mounts = {item["name"]: item for item in container["volumeMounts"]}
-    assert mounts["cache"]["subPath"] == f"llama-70b/l40s/{DIGEST.replace(':', '-')}"
+    assert mounts["cache"]["subPath"] == (
+        f"llama-70b/l40s/team-vllm-0.31.0-{DIGEST.replace(':', '-')}"
+    )
+    service = one("model-everything", "Service")["spec"]
+    assert service["trafficDistribution"] == "PreferClose"
     assert pod("model-everything")["priorityClassName"] == "serving"
     assert pod("model-everything")["terminationGracePeriodSeconds"] == 325
     assert "--tensor-parallel-size=4" in container["args"]
@@ -364,11 +327,3 @@ def test_logical_ids_are_stable() -> None:
         "ChatRoleAssociationF802D1A3",
         "ChatF114FAFD",
     ]
-
-
-def test_fails_when_an_argument_is_missing(stack: cdk.Stack) -> None:
-    """Without its required arguments nothing is defined."""
-    make_nothing: Any = QueueScaledModel
-    with pytest.raises(TypeError, match="'pool'"):
-        make_nothing(stack, "Nothing")
-    assert children(stack) == [stack.node.path]

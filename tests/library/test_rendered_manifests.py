@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from eks_inference import Accelerator, Capacity
+from eks_inference import Accelerator, Capacity, NodeIdentity
 from eks_inference.manifests import Manifest
 from eks_inference.manifests.gpu_pool import node_class, node_pool
 from eks_inference.testing import manifests
@@ -47,6 +47,8 @@ def test_cases_render_objects_of_every_kind() -> None:
         "ScaledObject",
         "EC2NodeClass",
         "NodePool",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
     }
 
 
@@ -63,7 +65,7 @@ def test_a_pool_of_each_gpu_is_valid(item: Accelerator) -> None:
     made = node_class(
         pool,
         cluster_name="shared",
-        instance_profile="gpu-node",
+        nodes=NodeIdentity.from_role_name("gpu-node"),
         security_group_ids=(),
         tags={"team": "search"},
     )

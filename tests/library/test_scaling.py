@@ -6,12 +6,6 @@ from typing import Any
 from eks_inference import QueueScaling
 from tests.library.conftest import WINDOW, BadInputs, bad_inputs, refusal
 
-NO_WAKING = (
-    "scaling: 'min_replicas' must be at least 1 without an 'activation', got 0: the "
-    "metrics come from the pods, so nothing would ever start the first one; "
-    "set it to 1 or pass for example Activation.schedule(...)"
-)
-
 BAD: BadInputs = [
     ({"min_replicas": -1}, "'min_replicas' must be at least 0, got -1"),
     ({"min_replicas": "1"}, "'min_replicas' must be a whole number, got '1'"),
@@ -23,7 +17,7 @@ BAD: BadInputs = [
             "raise it or lower 'min_replicas'"
         ),
     ),
-    ({"waiting_weight": 0}, "'waiting_weight' must be at least 1, got 0"),
+    ({"waiting_weight": 0}, "'waiting_weight' must be 1 to 1000, got 0"),
     ({"waiting_weight": 0.5}, "'waiting_weight' must be a whole number, got 0.5"),
     ({"target_share": 0.04}, "'target_share' must be 0.05 to 0.95, got 0.04"),
     ({"target_share": 1}, "'target_share' must be 0.05 to 0.95, got 1"),
@@ -56,7 +50,17 @@ BAD: BadInputs = [
         {"scale_down_period_seconds": True},
         "'scale_down_period_seconds' must be a whole number, got True",
     ),
-    ({"cooldown_seconds": 299}, "'cooldown_seconds' must be at least 300, got 299"),
+    ({"cooldown_seconds": -1}, "'cooldown_seconds' must be at least 0, got -1"),
+    ({"max_replicas": 1001}, "'max_replicas' must be 1 to 1000, got 1001"),
+    ({"waiting_weight": 1001}, "'waiting_weight' must be 1 to 1000, got 1001"),
+    ({"activation": "9-17"}, "'activation' must be of class Activation, got '9-17'"),
+    (
+        {"activation": WINDOW, "max_replicas": 1},
+        (
+            "'activation.replicas' must be at most 1, got 2; "
+            "lower it or raise 'max_replicas'"
+        ),
+    ),
     ({"cooldown_seconds": "5m"}, "'cooldown_seconds' must be a whole number, got '5m'"),
 ]
 
@@ -69,15 +73,10 @@ def test_fails_when_a_value_breaks_a_rule(
     assert refusal(lambda: QueueScaling(**changes)) == f"scaling: {message}"
 
 
-def test_fails_when_nothing_would_wake_a_model() -> None:
-    """Zero replicas without an activation are refused: nothing would start a pod."""
-    assert refusal(lambda: QueueScaling(min_replicas=0)) == NO_WAKING
-
-
 def test_fails_when_a_model_may_have_no_replica_at_all() -> None:
     """A maximum of zero replicas is refused once, and not compared any further."""
     message = refusal(lambda: QueueScaling(max_replicas=0))
-    assert message == "scaling: 'max_replicas' must be at least 1, got 0"
+    assert message == "scaling: 'max_replicas' must be 1 to 1000, got 0"
 
 
 def test_fails_with_every_problem_at_once() -> None:
@@ -92,19 +91,18 @@ def test_fails_with_every_problem_at_once() -> None:
             scale_up_pods=0,
             scale_down_window_seconds=-1,
             scale_down_period_seconds=0,
-            cooldown_seconds=0,
+            cooldown_seconds=-1,
         )
     )
     assert message.splitlines() == [
-        "scaling: 'max_replicas' must be at least 1, got 0",
-        NO_WAKING,
-        "scaling: 'waiting_weight' must be at least 1, got 0",
+        "scaling: 'max_replicas' must be 1 to 1000, got 0",
+        "scaling: 'waiting_weight' must be 1 to 1000, got 0",
         "scaling: 'target_share' must be 0.05 to 0.95, got 2",
         "scaling: 'scale_up_percent' must be at least 1, got 0",
         "scaling: 'scale_up_pods' must be at least 1, got 0",
         "scaling: 'scale_down_window_seconds' must be 0 to 3600, got -1",
         "scaling: 'scale_down_period_seconds' must be 1 to 1800, got 0",
-        "scaling: 'cooldown_seconds' must be at least 300, got 0",
+        "scaling: 'cooldown_seconds' must be at least 0, got -1",
     ]
 
 

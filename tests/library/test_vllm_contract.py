@@ -20,7 +20,7 @@ SERVINGS = [
     make_serving(scaling=QueueScaling(min_replicas=0, activation=WINDOW)),
 ]
 # labels that Prometheus itself adds to what a pod exposes
-FROM_PROMETHEUS = {"namespace"}
+FROM_PROMETHEUS = {"namespace", "job"}
 
 
 def flags(serving: Serving) -> set[str]:

@@ -1,0 +1,616 @@
+"""For every rule, apps that break it, and what they are told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aws_cdk as cdk
+from cdk8s import JsonPatch
+
+from eks_inference import (
+    Accelerator,
+    Capacity,
+    Drain,
+    GpuInferencePool,
+    QueueScaledModel,
+    QueueScaling,
+)
+from tests.library.cases import default_model, default_pool
+from tests.library.conftest import WINDOW
+
+POD = "/spec/template/spec"
+CONTAINER = f"{POD}/containers/0"
+BEHAVIOR = "/spec/advanced/horizontalPodAutoscalerConfig/behavior"
+QUERY = "/spec/triggers/0/metadata/query"
+DATA_VOLUME = "/spec/blockDeviceMappings/1/ebs"
+GPU_LIMIT = f"{CONTAINER}/resources/limits/nvidia.com~1gpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """An app that breaks one rule.
+
+    Args:
+        rule: Last part of the rule's id.
+        says: What the app is told, each with the rule's id.
+        pool: Arguments of the pool.
+        model: Arguments of the model, or None where there is none.
+        limits: Limits of what is served.
+    """
+
+    rule: str
+    says: Sequence[str]
+    pool: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] | None = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Id of the rule."""
+        return f"eks_inference:{self.rule}"
+
+    def define(self, stack: cdk.Stack) -> GpuInferencePool:
+        """Define the pool and the model that break the rule."""
+        made = default_pool(stack, **self.pool)
+        if self.model is not None:
+            served = default_model(stack, **self.limits)
+            QueueScaledModel(stack, "Chat", pool=made, model=served, **self.model)
+        return made
+
+
+def patched(kind: str, *patches: JsonPatch) -> dict[str, Any]:
+    """Return the argument that changes the rendered object of a kind."""
+    return {"json_patches": {kind: list(patches)}}
+
+
+def query(text: str) -> dict[str, Any]:
+    """Return the argument that changes the first query."""
+    return patched("ScaledObject", JsonPatch.replace(QUERY, text))
+
+
+UNSUMMED = 'vllm:num_requests_running{model_name="mistral"}'
+OF_ALL = "sum(vllm:num_requests_running)"
+NO_COLON = 'sum(vllm_num_requests_running{model_name="mistral"})'
+ON_DEMAND = {"capacity": Capacity.on_demand()}
+
+BROKEN = [
+    Broken(
+        rule="zeroWithoutActivation",
+        model={"scaling": QueueScaling(min_replicas=0)},
+        says=[
+            (
+                "'min_replicas' must be at least 1 without an 'activation', got 0; set "
+                "it to 1 or pass for example Activation.schedule(...)"
+            )
+        ],
+    ),
+    Broken(
+        rule="zeroWithoutActivation",
+        model=patched(
+            "ScaledObject",
+            JsonPatch.remove("/spec/minReplicaCount"),
+            JsonPatch.add("/spec/initialCooldownPeriod", 300),
+        ),
+        says=[
+            (
+                "'min_replicas' must be at least 1 without an 'activation', got 0; set "
+                "it to 1 or pass for example Activation.schedule(...)"
+            )
+        ],
+    ),
+    Broken(
+        rule="cooldownShorterThanColdStart",
+        model={
+            "scaling": QueueScaling(
+                min_replicas=0, cooldown_seconds=60, activation=WINDOW
+            )
+        },
+        says=[
+            f"'{name}' must be at least a cold start (300 s), got 60; raise "
+            "'cooldown_seconds'"
+            for name in ("cooldownPeriod", "initialCooldownPeriod")
+        ],
+    ),
+    Broken(
+        rule="cooldownShorterThanColdStart",
+        model={
+            "scaling": QueueScaling(min_replicas=0, activation=WINDOW),
+            **patched("ScaledObject", JsonPatch.remove("/spec/initialCooldownPeriod")),
+        },
+        says=[
+            (
+                "'initialCooldownPeriod' must be at least a cold start (300 s), got 0; "
+                "raise 'cooldown_seconds'"
+            )
+        ],
+    ),
+    Broken(
+        rule="pollingIntervalWithoutZero",
+        model=patched("ScaledObject", JsonPatch.add("/spec/pollingInterval", 1)),
+        says=[
+            (
+                "'pollingInterval' must be left out with 'min_replicas' 1, got 1: it "
+                "has no effect; remove it"
+            )
+        ],
+    ),
+    Broken(
+        rule="cooldownWithoutZero",
+        model=patched("ScaledObject", JsonPatch.add("/spec/cooldownPeriod", 60)),
+        says=[
+            (
+                "'cooldownPeriod' must be left out with 'min_replicas' 1, got 60: it "
+                "has no effect; set 'scale_down_window_seconds' instead"
+            )
+        ],
+    ),
+    Broken(
+        rule="behaviorMisplaced",
+        model=patched(
+            "ScaledObject", JsonPatch.add("/spec/horizontalPodAutoscalerConfig", {})
+        ),
+        says=[
+            (
+                "'horizontalPodAutoscalerConfig' must stand below 'spec.advanced', got "
+                "it at the top of the spec; move it"
+            )
+        ],
+    ),
+    Broken(
+        rule="scaleUpTooSlow",
+        model=patched(
+            "ScaledObject",
+            JsonPatch.replace(f"{BEHAVIOR}/scaleUp/stabilizationWindowSeconds", 60),
+        ),
+        says=[
+            (
+                "'scaleUp.stabilizationWindowSeconds' must be 0, got 60; a burst waits "
+                "that long before anything happens"
+            )
+        ],
+    ),
+    Broken(
+        rule="scaleUpTooSlow",
+        model=patched("ScaledObject", JsonPatch.remove(f"{BEHAVIOR}/scaleUp")),
+        says=[
+            (
+                "'scaleUp' must be stated, got no behaviour: Kubernetes' default is "
+                "twice the replicas, or 4, every 15 s; leave the rendered behaviour in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="scaleDownTooFast",
+        model={"scaling": QueueScaling(scale_down_window_seconds=60)},
+        says=[
+            (
+                "'scale_down_window_seconds' must be at least a cold start (300), got "
+                "60; raise it"
+            )
+        ],
+    ),
+    Broken(
+        rule="noFallback",
+        model=patched("ScaledObject", JsonPatch.remove("/spec/fallback")),
+        says=["'fallback' must be given, got none; leave the rendered one in place"],
+    ),
+    Broken(
+        rule="noFallback",
+        model=patched("ScaledObject", JsonPatch.remove("/spec/fallback/behavior")),
+        says=[
+            (
+                "'fallback.behavior' must keep the replicas that there are, got "
+                "'static'; use 'currentReplicasIfHigher'"
+            )
+        ],
+    ),
+    Broken(
+        rule="noFallback",
+        model=patched(
+            "ScaledObject",
+            JsonPatch.remove("/spec/triggers/1/metadata/ignoreNullValues"),
+        ),
+        says=[
+            (
+                "'ignoreNullValues' of trigger 'waiting' must be 'false', got 'true': "
+                "an empty answer would count as an empty queue"
+            )
+        ],
+    ),
+    Broken(
+        rule="queryWithoutAggregation",
+        model=query(UNSUMMED),
+        says=[
+            (
+                "query of trigger 'running' must aggregate over the pods, got "
+                f"{UNSUMMED!r}; wrap each metric in sum(...)"
+            )
+        ],
+    ),
+    Broken(
+        rule="queryOfAllModels",
+        model=query(OF_ALL),
+        says=[
+            (
+                "query of trigger 'running' must name the model in each metric, got "
+                f"{OF_ALL!r}; add model_name='mistral'"
+            )
+        ],
+    ),
+    Broken(
+        rule="metricWithoutColon",
+        model=query(NO_COLON),
+        says=[
+            (
+                "query of trigger 'running' must use vLLM's own names, got "
+                "'vllm_num_requests_running'; write 'vllm:num_requests_running'"
+            )
+        ],
+    ),
+    Broken(
+        rule="targetAboveCapacity",
+        model=patched(
+            "ScaledObject",
+            JsonPatch.replace("/spec/advanced/scalingModifiers/target", "32"),
+        ),
+        says=[
+            (
+                "scaling target must be below '--max-num-seqs' (32), got 32; lower "
+                "'target_share'"
+            )
+        ],
+    ),
+    Broken(
+        rule="targetAboveCapacity",
+        model=patched("Deployment", JsonPatch.remove(f"{CONTAINER}/args/5")),
+        says=[
+            (
+                "'--max-num-seqs' must be given, got vLLM's default of 256 or more: "
+                "the queue would stay empty until latency has long suffered; state it"
+            )
+        ],
+    ),
+    Broken(
+        rule="shutdownInequality",
+        model=patched(
+            "Deployment", JsonPatch.replace(f"{POD}/terminationGracePeriodSeconds", 60)
+        ),
+        says=[
+            (
+                "'terminationGracePeriodSeconds' must be at least preStop + "
+                "--shutdown-timeout + teardown (10 + 90 + 10 = 110), got 60; raise it "
+                "or lower 'shutdown_timeout_seconds'"
+            )
+        ],
+    ),
+    Broken(
+        rule="shutdownInequality",
+        model=patched("Deployment", JsonPatch.remove(f"{CONTAINER}/lifecycle")),
+        says=[
+            (
+                "'preStop' must wait until the pod has left the Service, got no wait: "
+                "vLLM answers new requests with errors while it drains"
+            )
+        ],
+    ),
+    Broken(
+        rule="shutdownInequality",
+        model=patched("Deployment", JsonPatch.remove(f"{CONTAINER}/args/8")),
+        says=[
+            (
+                "'--shutdown-timeout' must be given, got vLLM's default of 0, which "
+                "cuts every stream; leave the rendered argument in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="shutdownInequality",
+        model=patched(
+            "Deployment",
+            JsonPatch.replace(
+                f"{CONTAINER}/lifecycle/preStop", {"sleep": {"seconds": 20}}
+            ),
+        ),
+        says=[
+            (
+                "'terminationGracePeriodSeconds' must be at least preStop + "
+                "--shutdown-timeout + teardown (20 + 90 + 10 = 120), got 110; raise it "
+                "or lower 'shutdown_timeout_seconds'"
+            )
+        ],
+    ),
+    Broken(
+        rule="spotGrace",
+        model={"drain": Drain(shutdown_timeout_seconds=91)},
+        says=[
+            (
+                "'terminationGracePeriodSeconds' must be at most 110 on spot, got 111; "
+                "lower 'shutdown_timeout_seconds' or use Capacity.on_demand()"
+            )
+        ],
+    ),
+    Broken(
+        rule="drainExceedsNode",
+        pool=ON_DEMAND,
+        model={"drain": Drain(shutdown_timeout_seconds=600)},
+        says=[
+            (
+                "'terminationGracePeriodSeconds' must be at most what a node has to "
+                "drain (600), got 620; lower 'shutdown_timeout_seconds'"
+            )
+        ],
+    ),
+    Broken(
+        rule="startupBudgetTooShort",
+        model=patched(
+            "Deployment",
+            JsonPatch.replace(f"{CONTAINER}/startupProbe/failureThreshold", 59),
+        ),
+        says=[
+            (
+                "start-up budget must be at least a cold start (300 s), got 295; raise "
+                "'failureThreshold'"
+            )
+        ],
+    ),
+    Broken(
+        rule="startupBudgetTooShort",
+        model=patched("Deployment", JsonPatch.remove(f"{CONTAINER}/startupProbe")),
+        says=[
+            (
+                "'startupProbe' must be given, got none: the liveness probe would end "
+                "every start; leave the rendered one in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="startupBudgetTooShort",
+        model=patched(
+            "Deployment",
+            JsonPatch.add(f"{CONTAINER}/startupProbe/initialDelaySeconds", 120),
+        ),
+        says=[
+            (
+                "'initialDelaySeconds' of the start-up probe must be left out, got "
+                "120: it only delays the moment at which a replica is ready; raise "
+                "'failureThreshold' instead"
+            )
+        ],
+    ),
+    *(
+        Broken(
+            rule="probePath",
+            model=patched(
+                "Deployment",
+                JsonPatch.replace(f"{CONTAINER}/{probe}/httpGet/path", "/v1/models"),
+            ),
+            says=[f"'{probe}' must ask '/health', got '/v1/models'; change its path"],
+        )
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+    ),
+    Broken(
+        rule="missingToleration",
+        model=patched(
+            "Deployment",
+            JsonPatch.replace(
+                f"{POD}/tolerations", [{"key": "gpu", "operator": "Exists"}]
+            ),
+        ),
+        says=[
+            (
+                "pod must tolerate 'nvidia.com/gpu', got tolerations for ['gpu']; "
+                "leave the rendered one in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="missingToleration",
+        model=patched("Deployment", JsonPatch.remove(GPU_LIMIT)),
+        says=[
+            (
+                "container must have a limit for 'nvidia.com/gpu', got none: Karpenter "
+                "would launch no GPU for it"
+            )
+        ],
+    ),
+    *(
+        Broken(
+            rule="unpinnedImage",
+            model={"image": image},
+            says=[
+                f"'image' must have a pinned tag or a digest, got {image!r}; name one"
+            ],
+        )
+        for image in ("vllm", "registry.example.com:5000/vllm", "team/vllm:latest")
+    ),
+    Broken(
+        rule="serviceLinks",
+        model=patched("Deployment", JsonPatch.remove(f"{POD}/enableServiceLinks")),
+        says=[
+            (
+                "'enableServiceLinks' must be False, got True; leave the rendered "
+                "value in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="serviceLinks",
+        model=patched("Service", JsonPatch.replace("/metadata/name", "vllm")),
+        says=[
+            (
+                "name of the Service must not start with 'vllm', got 'vllm'; choose "
+                "another 'name'"
+            )
+        ],
+    ),
+    Broken(
+        rule="blockingDisruptionBudget",
+        model=patched("PodDisruptionBudget", JsonPatch.add("/spec/minAvailable", 1)),
+        says=[
+            (
+                "disruption budget must have 'maxUnavailable' of at least 1, got 1; "
+                "use maxUnavailable 1"
+            )
+        ],
+    ),
+    Broken(
+        rule="blockingDisruptionBudget",
+        model=patched(
+            "PodDisruptionBudget", JsonPatch.replace("/spec/maxUnavailable", "0%")
+        ),
+        says=[
+            (
+                "disruption budget must have 'maxUnavailable' of at least 1, got '0%'; "
+                "use maxUnavailable 1"
+            )
+        ],
+    ),
+    Broken(
+        rule="gpusExceedNode",
+        limits={"gpus": 2},
+        says=[
+            (
+                "'gpus' must be at most the GPUs of a node (1), got 2; raise the "
+                "pool's 'gpus_per_node'"
+            )
+        ],
+    ),
+    Broken(
+        rule="poolTooSmall",
+        pool={"max_gpus": 9},
+        says=[
+            (
+                "'max_gpus' must be at least what the models need together (10 nodes x "
+                "1 GPUs), got 9; raise it or lower a model's 'max_replicas'"
+            )
+        ],
+    ),
+    Broken(
+        rule="poolTooSmall",
+        pool={"max_gpus": 12, "gpus_per_node": 4},
+        limits={"gpus": 3},
+        model={"scaling": QueueScaling(max_replicas=4)},
+        says=[
+            (
+                "'max_gpus' must be at least what the models need together (4 nodes x "
+                "4 GPUs), got 12; raise it or lower a model's 'max_replicas'"
+            )
+        ],
+    ),
+    Broken(
+        rule="noRoomForRollout",
+        pool={"max_gpus": 10},
+        says=["'max_gpus' must leave room for one more replica (11), got 10; raise it"],
+    ),
+    Broken(
+        rule="poolWithoutModel",
+        model=None,
+        says=["pool 'gpu' must have a model, got none; remove it"],
+    ),
+    Broken(
+        rule="consolidationShorterThanColdStart",
+        pool={"consolidate_after_seconds": 299},
+        says=[
+            (
+                "'consolidate_after_seconds' must be at least a cold start (300), got "
+                "299s; raise it"
+            )
+        ],
+    ),
+    Broken(
+        rule="consolidationShorterThanColdStart",
+        pool=patched(
+            "NodePool", JsonPatch.replace("/spec/disruption/consolidateAfter", "4m30s")
+        ),
+        says=[
+            (
+                "'consolidate_after_seconds' must be at least a cold start (300), got "
+                "4m30s; raise it"
+            )
+        ],
+    ),
+    Broken(
+        rule="consolidationOfBusyNodes",
+        pool=patched(
+            "NodePool",
+            JsonPatch.replace(
+                "/spec/disruption/consolidationPolicy", "WhenEmptyOrUnderutilized"
+            ),
+        ),
+        says=[
+            (
+                "'consolidationPolicy' must be 'WhenEmpty', got "
+                "'WhenEmptyOrUnderutilized'; change it"
+            )
+        ],
+    ),
+    Broken(
+        rule="missingTaint",
+        pool=patched("NodePool", JsonPatch.remove(f"{POD}/taints")),
+        says=[
+            (
+                "nodes must have the taint 'nvidia.com/gpu', got []; leave the "
+                "rendered one in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="unpinnedAmi",
+        pool=patched(
+            "EC2NodeClass",
+            JsonPatch.replace(
+                "/spec/amiSelectorTerms", [{"alias": "bottlerocket@latest"}]
+            ),
+        ),
+        says=["'ami_alias' must be pinned, got 'bottlerocket@latest'; name a release"],
+    ),
+    Broken(
+        rule="unencryptedVolume",
+        pool=patched(
+            "EC2NodeClass", JsonPatch.replace(f"{DATA_VOLUME}/encrypted", False)
+        ),
+        says=[
+            "volume '/dev/xvdb' must be encrypted, got False; set 'encrypted' to True"
+        ],
+    ),
+    Broken(
+        rule="volumeTooSmall",
+        pool={
+            "accelerators": [Accelerator.T4G],
+            **patched(
+                "EC2NodeClass", JsonPatch.replace(f"{DATA_VOLUME}/volumeSize", "49Gi")
+            ),
+        },
+        says=[
+            (
+                "data volume must have at least 50 GiB, got 49; raise it or use GPUs "
+                "with local NVMe"
+            )
+        ],
+    ),
+    Broken(
+        rule="volumeTooSmall",
+        pool=patched("EC2NodeClass", JsonPatch.remove("/spec/instanceStorePolicy")),
+        says=[
+            (
+                "data volume must have at least 50 GiB, got 20; raise it or use GPUs "
+                "with local NVMe"
+            )
+        ],
+    ),
+    Broken(
+        rule="nodeCredentials",
+        pool=patched(
+            "EC2NodeClass",
+            JsonPatch.replace("/spec/metadataOptions/httpPutResponseHopLimit", 2),
+        ),
+        says=[
+            (
+                "metadata service must require tokens and allow one hop, got "
+                "httpTokens 'required' and httpPutResponseHopLimit 2; leave the "
+                "rendered options in place"
+            )
+        ],
+    ),
+]
+"""Each breaks its own rule and no other one."""
