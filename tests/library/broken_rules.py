@@ -175,7 +175,8 @@ BROKEN = [
         says=[
             (
                 "'scaleUp' must be stated, got no behaviour: Kubernetes' default is "
-                "twice the replicas, or 4, every 15 s; leave the rendered behaviour in place"
+                "twice the replicas, or 4, every 15 s; leave the rendered behaviour "
+                "in place"
             )
         ],
     ),

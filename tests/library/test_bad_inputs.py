@@ -227,8 +227,8 @@ CACHE: BadInputs = [
 ]
 
 PREFIX = (
-    "image cache 'Images': {!r} must be a repository prefix (a-z, 0-9 and single '.', "
-    "'_' or '-'), got {!r}"
+    "image cache 'Images': {!r} must be a repository prefix (2 to 30 of a-z, 0-9 and "
+    "single '.', '_' or '-'), got {!r}"
 )
 SECRET = (
     "image cache 'Images': 'docker_hub_secret_name' must be the name of a secret that "

@@ -4,6 +4,7 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ec2 as ec2
 from constructs import IDependable
 from syrupy.assertion import SnapshotAssertion
 
@@ -13,7 +14,7 @@ from eks_inference.manifests import NVIDIA_GPU
 from eks_inference.planning import GpuPool
 from eks_inference.testing import MANIFEST_TYPE, manifests, without_asset_hashes
 from tests.library.cases import objects, one, resources, template
-from tests.library.conftest import import_cluster
+from tests.library.conftest import import_cluster, import_vpc
 
 
 def make(stack: cdk.Stack, id: str = "Gpu", **changes: Any) -> GpuInferencePool:
@@ -59,6 +60,14 @@ def test_attributes_are_what_models_need(stack: cdk.Stack) -> None:
         made.manifest,
     )
     assert made.node.default_child is made.manifest
+
+
+def test_security_groups_may_be_known_in_deployment_only(stack: cdk.Stack) -> None:
+    """The id of a security group of this app is a reference, which is no bad id."""
+    group = ec2.SecurityGroup(stack, "Group", vpc=import_vpc(stack))
+    made = make(stack, security_group_ids=[group.security_group_id])
+    spec = made.facts.manifests["EC2NodeClass"]["spec"]
+    assert spec["securityGroupSelectorTerms"] == [{"id": group.security_group_id}]
 
 
 def test_class_is_created_before_the_pool() -> None:

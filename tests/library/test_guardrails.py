@@ -1,6 +1,8 @@
 """Tests of the guardrails: what is found, how it is told, what an app can change."""
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from eks_inference import (
     Severity,
 )
 from eks_inference.rules import reference
-from tests.library.broken_rules import BROKEN, Broken, patched
+from tests.library.broken_rules import BROKEN, CONTAINER, Broken, patched
 from tests.library.cases import default_model, default_pool
 from tests.library.conftest import WINDOW, import_cluster, make_model, refusal
 
@@ -203,6 +205,44 @@ def test_reference_has_a_line_for_each_rule() -> None:
         assert rule.reason.endswith(".")
 
 
+def test_reference_can_be_printed() -> None:
+    """The module prints the documentation, without CDK."""
+    output = subprocess.run(
+        [sys.executable, "-m", "eks_inference.rules.reference"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert output == reference.markdown()
+
+
+@pytest.mark.parametrize("args", [["--max-num-seqs=32"], ["--max-num-seqs", "32"]])
+def test_flags_are_found_in_both_forms(args: list[str]) -> None:
+    """A flag of vLLM's is found with its value behind '=' or behind a blank."""
+    app = new_app()
+    stack = cdk.Stack(app, "Stack")
+    patch = JsonPatch.replace(f"{CONTAINER}/args/5", args[0])
+    more = [JsonPatch.add(f"{CONTAINER}/args/6", item) for item in args[:0:-1]]
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=default_pool(stack),
+        model=default_model(stack),
+        **patched("Deployment", patch, *more),
+    )
+    assert judge(app) == Verdict([], [])
+
+
+def test_node_that_stays_for_ever_is_not_removed_too_early() -> None:
+    """A pool whose empty nodes are never removed keeps the rule about them."""
+    app = new_app()
+    never = JsonPatch.replace("/spec/disruption/consolidateAfter", "Never")
+    pool = default_pool(cdk.Stack(app, "Stack"), **patched("NodePool", never))
+    rule = "eks_inference:poolWithoutModel"
+    Annotations.of(pool).acknowledge_warning(rule, "elsewhere")
+    assert judge(app) == Verdict([], [])
+
+
 def test_default_app_breaks_no_rule() -> None:
     """A pool and a model with nothing but defaults are told nothing at all."""
     app = new_app()
@@ -308,18 +348,18 @@ def test_switch_covers_everything_below(level: str, severity: Severity) -> None:
     Guardrails.of(at).switch(SPOT, severity, reason="requests are sent again")
     verdict = judge(app)
     assert verdict.errors == []
-    # what is noted on the app itself belongs to no stack's artifact
+    # an app has no messages of its own: its stacks tell it
+    told_at = at.node.path or "Stack"
     info = [
         (
             "info",
-            f"/{at.node.path}",
+            f"/{told_at}",
             f"{SPOT} is {severity} here: requests are sent again",
         )
     ]
     warning = [("warning", "/Stack/Models/Chat", f"{TOLD} [ack: {SPOT}]")]
     assert sorted(verdict.notes) == sorted(
-        (info if level != "app" else [])
-        + (warning if severity is Severity.WARNING else [])
+        info + (warning if severity is Severity.WARNING else [])
     )
 
 

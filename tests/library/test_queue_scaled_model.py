@@ -317,6 +317,7 @@ def test_manifest_is_the_default_child(stack: cdk.Stack) -> None:
     pool: GpuInferencePool = default_pool(stack)
     made = QueueScaledModel(stack, "Chat", pool=pool, model=default_model(stack))
     assert isinstance(made.node.default_child, eks.KubernetesManifest)
+    assert made.manifest is made.node.default_child
 
 
 def test_logical_ids_are_stable() -> None:

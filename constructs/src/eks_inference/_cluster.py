@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from aws_cdk import aws_eks_v2 as eks_v2
 from constructs import Construct, IDependable
 
-from eks_inference._check import ConfigurationError
+from eks_inference._check import ConfigurationError, Problems
 from eks_inference.manifests import Manifest
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ class ClusterFacts:
 
     Args:
         name: Name of the cluster; may be a token.
+        key: Account, region and name, which together are one cluster.
         is_v2: Whether the cluster is one of ``aws_eks_v2``.
         has_kubectl: Whether manifests can be applied to it.
     """
 
     name: str
+    key: str
     is_v2: bool
     has_kubectl: bool
 
@@ -55,8 +57,12 @@ def facts(cluster: AnyCluster) -> ClusterFacts:
         provider = getattr(cluster, "kubectl_provider", None)
         if not is_v2:
             provider = provider or cast("eks.ICluster", cluster).kubectl_role
+        name, place = cluster.cluster_name, cluster.env
         known = ClusterFacts(
-            name=cluster.cluster_name, is_v2=is_v2, has_kubectl=provider is not None
+            name=name,
+            key=f"{place.account}/{place.region}/{name}",
+            is_v2=is_v2,
+            has_kubectl=provider is not None,
         )
         _KNOWN[cluster] = known
     return known
@@ -64,6 +70,10 @@ def facts(cluster: AnyCluster) -> ClusterFacts:
 
 def cluster_problems(cluster: AnyCluster) -> list[str]:
     """Return why nothing can be applied to a cluster."""
+    if not hasattr(cluster, "cluster_name"):
+        problems = Problems()
+        problems.broken("'cluster' must be a cluster of aws_eks or aws_eks_v2", cluster)
+        return problems.messages
     known = facts(cluster)
     return [] if known.has_kubectl else [_KUBECTL_REPAIR.format(name=known.name)]
 

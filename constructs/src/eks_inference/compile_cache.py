@@ -10,7 +10,8 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct, IDependable
 
 from eks_inference._check import Problems
-from eks_inference._cluster import AnyCluster, apply, cluster_problems
+from eks_inference._cluster import AnyCluster, apply, cluster_problems, facts
+from eks_inference.guardrails import path_of, place
 from eks_inference.manifests.compile_cache import compile_cache_manifests
 from eks_inference.manifests.serving import VLLM_USER
 
@@ -23,6 +24,10 @@ class ICompileCache(Protocol):
     @property
     def claim_name(self) -> str:
         """PersistentVolumeClaim in the model's namespace."""
+
+    @property
+    def namespace(self) -> str | None:
+        """Namespace of the claim, if it is known."""
 
     @property
     def manifest(self) -> IDependable | None:
@@ -88,8 +93,12 @@ class CompileCache(Construct):
             problems.dns_label("namespace", namespace)
             problems.dns_label("claim_name", claim_name)
             problems.include(cluster_problems(cluster))
+        report, scope_path = place(scope)
+        path = path_of(scope_path, id)
+        report.claim(path, "claim", facts(cluster).key, namespace, claim_name)
         super().__init__(scope, id)
         self._claim_name = claim_name
+        self._namespace = namespace
         group = ec2.SecurityGroup(
             self,
             "Access",
@@ -172,6 +181,11 @@ class CompileCache(Construct):
         return self._claim_name
 
     @property
+    def namespace(self) -> str:
+        """Namespace of the claim."""
+        return self._namespace
+
+    @property
     def manifest(self) -> Construct:
         """The resource that applies the volume and the claim."""
         return self._manifest
@@ -180,6 +194,10 @@ class CompileCache(Construct):
 class _ExistingClaim:
     def __init__(self, claim_name: str) -> None:
         self.claim_name = claim_name
+
+    @property
+    def namespace(self) -> None:
+        return None
 
     @property
     def manifest(self) -> None:

@@ -122,10 +122,11 @@ class GpuInferencePool(Construct):
             problems.include(patch_problems(patches, _KINDS))
             problems.include(_node_problems(nodes, security_group_ids, tags or {}))
             problems.instance("capacity", bought, Capacity)
+            listed = _accelerators(problems, accelerators)
             pool = problems.attempt(
                 lambda: GpuPool(
                     name=id.lower() if name is None else name,
-                    accelerators=tuple(accelerators),
+                    accelerators=listed,
                     gpus_per_node=gpus_per_node,
                     capacity=bought,
                     max_gpus=max_gpus,
@@ -134,10 +135,7 @@ class GpuInferencePool(Construct):
                 )
             )
         assert pool is not None  # or its problems have been raised
-        report, scope_path = place(scope)
-        path = path_of(scope_path, id)
         cluster_name = facts(cluster).name
-        report.claim(path, "pool", cluster_name, pool.name)
         manifests = patched(
             [
                 node_class(
@@ -152,6 +150,9 @@ class GpuInferencePool(Construct):
             ],
             patches,
         )
+        report, scope_path = place(scope)
+        path = path_of(scope_path, id)
+        report.claim(path, "pool", facts(cluster).key, pool.name)
         super().__init__(scope, id)
         self._cluster = cluster
         self._pool = pool
@@ -189,13 +190,17 @@ class GpuInferencePool(Construct):
         Raises:
             ConfigurationError: Values break rules; all of them are named.
         """
+        bought = capacity or Capacity.spot_with_fallback()
+        with Problems(f"pool {name!r}") as problems:
+            listed = _accelerators(problems, accelerators)
+            problems.instance("capacity", bought, Capacity)
         return _ImportedPool(
             cluster,
             GpuPool(
                 name=name,
-                accelerators=tuple(accelerators),
+                accelerators=listed,
                 gpus_per_node=gpus_per_node,
-                capacity=capacity or Capacity.spot_with_fallback(),
+                capacity=bought,
                 max_gpus=max_gpus,
             ),
         )
@@ -221,8 +226,18 @@ class GpuInferencePool(Construct):
         return self._manifest
 
 
+def _accelerators(problems: Problems, given: object) -> tuple[Accelerator, ...]:
+    if not problems.sequence("accelerators", given):
+        return (Accelerator.L4,)  # the other values can still be judged
+    assert isinstance(given, list | tuple)
+    listed = [
+        item for item in given if problems.instance("accelerators", item, Accelerator)
+    ]
+    return tuple(listed) if listed or not given else (Accelerator.L4,)
+
+
 def _node_problems(
-    nodes: NodeIdentity | None, groups: Sequence[str], tags: Mapping[str, str]
+    nodes: NodeIdentity | None, groups: Sequence[str], tags: object
 ) -> list[str]:
     problems = Problems()
     if nodes is not None:
@@ -236,8 +251,13 @@ def _node_problems(
                     r"sg-[0-9a-f]{8,17}",
                     rule="ids of security groups",
                 )
-    for key in tags:
-        if not key or key.startswith(_KARPENTERS_TAGS):
+    if not isinstance(tags, Mapping):
+        problems.broken("'tags' must map names to values", tags)
+        return problems.messages
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            problems.broken("'tags' must map texts to texts", {key: value})
+        elif not key or key.startswith(_KARPENTERS_TAGS):
             problems.broken(
                 "'tags' must not be empty or Karpenter's own "
                 f"({', '.join(_KARPENTERS_TAGS)})",

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import jsii
-from aws_cdk import Annotations
+from aws_cdk import Annotations, Stack, Stage
 from constructs import Construct, IConstruct, IValidation
 
 from eks_inference._check import ConfigurationError, Problems
@@ -69,7 +69,21 @@ class Report:
         near = [item for item in self.switches if item.covers(path, rule.id)]
         if not near:
             return rule.severity
-        return max(near, key=lambda item: len(item.path)).severity
+        # of two on one construct the later one is the app's last word
+        return max(reversed(near), key=lambda item: len(item.path)).severity
+
+    def told(self, switch: _Switch) -> list[IConstruct]:
+        """Return where a switch is reported: an app has no messages of its own."""
+        construct = self.constructs[switch.path]
+        if not isinstance(construct, Stage):
+            return [construct]
+        paths = [*(pool.path for pool in self.pools)]
+        paths += [model.path for model in self.models]
+        stacks = {stack.node.path: stack for stack in map(self._stack, paths)}
+        return list(stacks.values())
+
+    def _stack(self, path: str) -> Stack:
+        return Stack.of(self.constructs[path])
 
     def findings(self) -> Iterator[tuple[Severity, str, str, str]]:
         """Yield severity, rule id, path and message of everything that is broken."""
@@ -101,10 +115,9 @@ class _Judge:
                 construct = self._report.constructs[path]
                 Annotations.of(construct).add_warning_v2(rule, message)
         for switch in self._report.switches:
-            construct = self._report.constructs[switch.path]
-            Annotations.of(construct).add_info(
-                f"{switch.rule} is {switch.severity} here: {switch.reason}"
-            )
+            told = f"{switch.rule} is {switch.severity} here: {switch.reason}"
+            for construct in self._report.told(switch):
+                Annotations.of(construct).add_info(told)
         return errors
 
 
@@ -120,7 +133,8 @@ def place(scope: IConstruct) -> tuple[Report, str]:
     known = _PLACES.get(scope)
     if known is None:
         node = scope.node
-        root = node.root
+        # a stage is synthesized, and judged, before the app that it belongs to
+        root = Stage.of(scope) or node.root
         report = _REPORTS.get(root)
         if report is None:
             report = _REPORTS[root] = Report()
@@ -175,8 +189,9 @@ class Guardrails:
         with Problems("guardrails") as problems:
             problems.one_of("rule", rule, sorted(known))
             problems.text("reason", reason)
+            problems.one_of("severity", severity, tuple(Severity))
         report, path = place(self._scope)
         report.constructs[path] = self._scope
         report.switches.append(
-            _Switch(path=path, rule=rule, severity=severity, reason=reason)
+            _Switch(path=path, rule=rule, severity=Severity(severity), reason=reason)
         )

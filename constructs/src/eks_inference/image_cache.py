@@ -11,7 +11,7 @@ from constructs import Construct
 from eks_inference._check import Problems
 from eks_inference.image import image_problems
 
-_PREFIX = r"[a-z0-9]+([._-][a-z0-9]+)*"
+_PREFIX = r"(?=.{2,30}$)[a-z0-9]+([._-][a-z0-9]+)*"
 _SECRET = r"ecr-pullthroughcache/[\w/+=.@-]+"  # noqa: S105 - a name, not a secret
 
 _UNTAGGED_DAYS = 14
@@ -195,7 +195,7 @@ def _cache_problems(
     public_ecr_prefix: object, docker_hub_prefix: object, keep_images: object
 ) -> list[str]:
     problems = Problems()
-    rule = "a repository prefix (a-z, 0-9 and single '.', '_' or '-')"
+    rule = "a repository prefix (2 to 30 of a-z, 0-9 and single '.', '_' or '-')"
     problems.matches("public_ecr_prefix", public_ecr_prefix, _PREFIX, rule=rule)
     problems.matches("docker_hub_prefix", docker_hub_prefix, _PREFIX, rule=rule)
     if public_ecr_prefix == docker_hub_prefix:

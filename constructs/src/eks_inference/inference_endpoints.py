@@ -1,5 +1,6 @@
 """Short and private ways from a VPC to the AWS services that inference needs."""
 
+import ipaddress
 from collections.abc import Sequence
 
 from aws_cdk import Fn, Stack
@@ -7,7 +8,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from eks_inference._check import Problems
+from eks_inference._check import Problems, is_token
 
 INTERFACE_SERVICES = (
     "ecr.api",
@@ -76,15 +77,19 @@ class InferenceEndpoints(Construct):
         subnets: ec2.SubnetSelection | None = None,
     ) -> None:
         with Problems(f"endpoints {id!r}") as problems:
-            for service in services:
-                problems.one_of("services", service, INTERFACE_SERVICES)
-            problems.unique("services", services, repair="remove one")
-            if client_cidr is not None:
-                problems.matches(
-                    "client_cidr",
-                    client_cidr,
-                    r"\d+\.\d+\.\d+\.\d+/\d+",
-                    rule="a network such as '10.0.0.0/16'",
+            if problems.sequence("services", services):
+                for service in services:
+                    problems.one_of("services", service, INTERFACE_SERVICES)
+                problems.unique("services", services, repair="remove one")
+            network = _network_of(vpc) if client_cidr is None else client_cidr
+            if network is None:
+                problems.add(
+                    "'client_cidr' must be given for a VPC whose network is not known, "
+                    "got None; pass for example '10.0.0.0/16'"
+                )
+            elif not is_token(str(network)) and not _is_network(network):
+                problems.broken(
+                    "'client_cidr' must be a network such as '10.0.0.0/16'", network
                 )
         super().__init__(scope, id)
         selection = subnets or ec2.SubnetSelection(
@@ -101,7 +106,7 @@ class InferenceEndpoints(Construct):
             self._s3.add_to_policy(statement)
         self._security_group: ec2.SecurityGroup | None = None
         if services:
-            self._security_group = self._group(vpc, client_cidr or vpc.vpc_cidr_block)
+            self._security_group = self._group(vpc, str(network))
         for service in services:
             ec2.InterfaceVpcEndpoint(
                 self,
@@ -137,6 +142,23 @@ class InferenceEndpoints(Construct):
             ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "HTTPS from the VPC"
         )
         return group
+
+
+def _network_of(vpc: ec2.IVpc) -> str | None:
+    try:
+        return getattr(vpc, "vpc_cidr_block", "10.0.0.0/16")  # or jsii refuses the VPC
+    except RuntimeError:  # an imported VPC knows what it has been told
+        return None
+
+
+def _is_network(text: object) -> bool:
+    if not isinstance(text, str) or "/" not in text:
+        return False
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _s3_statements(stack: Stack) -> list[iam.PolicyStatement]:

@@ -56,6 +56,7 @@ class ModelStore(Construct):
             problems.integer(
                 "keep_old_versions_days", keep_old_versions_days, minimum=1
             )
+            problems.flag("delete_objects", delete_objects)
             if delete_objects and removal_policy != cdk.RemovalPolicy.DESTROY:
                 problems.broken(
                     "'delete_objects' needs 'removal_policy' DESTROY",

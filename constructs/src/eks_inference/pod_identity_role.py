@@ -65,6 +65,9 @@ class PodIdentityRole(Construct):
         with Problems(f"role {id!r}") as problems:
             problems.dns_label("namespace", namespace)
             problems.dns_label("service_account", service_account)
+            if not isinstance(statements or {}, Mapping):
+                problems.broken("'statements' must map names to policies", statements)
+                statements = None
             for policy, content in (statements or {}).items():
                 problems.not_empty(
                     f"statements[{policy!r}]", content, repair="remove the policy"

@@ -13,7 +13,7 @@ from eks_inference.compile_cache import ICompileCache
 from eks_inference.drain import Drain
 from eks_inference.gpu_inference_pool import IGpuInferencePool
 from eks_inference.guardrails import path_of, place
-from eks_inference.manifests import Manifest
+from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.manifests.serving import PORT, Serving, serving_manifests
 from eks_inference.model import Model
 from eks_inference.planning.serving import ServingPlan, plan_serving
@@ -28,6 +28,9 @@ VLLM_IMAGE = (
 )
 """AWS's container with vLLM 0.31.0 and CUDA 13.0, which needs NVIDIA driver R580
 (aws/deep-learning-containers, docs/src/data/vllm/0.31.0-gpu-ec2.yml at c6e3ca1)."""
+
+_KEDA_MOST_REPLICAS = 100
+"""What KEDA takes where no maximum is given."""
 
 _KINDS = (
     "Deployment",
@@ -109,7 +112,11 @@ class QueueScaledModel(Construct):
         drain = drain or Drain()
         signal = signal or Signal.prometheus()
         with Problems(f"model {id!r}") as problems:
-            problems.include(cluster_problems(pool.cluster))
+            if not hasattr(pool, "cluster"):
+                problems.broken("'pool' must be a pool of GPU nodes", pool)
+            else:
+                problems.include(cluster_problems(pool.cluster))
+            problems.sequence("after", after)
             problems.include(patch_problems(patches, _KINDS))
             for argument, value, kind in (
                 ("model", model, Model),
@@ -138,11 +145,11 @@ class QueueScaledModel(Construct):
         statements = _read_model(model)
         report, scope_path = place(scope)
         path = path_of(scope_path, id)
-        report.claim(path, "model", facts(pool.cluster).name, namespace, model.name)
+        report.claim(path, "model", facts(pool.cluster).key, namespace, model.name)
         super().__init__(scope, id)
         self._serving = serving
         pool_facts = pool.facts or PoolFacts(path="", pool=pool.pool, manifests={})
-        pool_facts.needs[path] = (model.gpus, scaling.max_replicas)
+        pool_facts.needs[path] = _needs(manifests)
         report.models.append(
             ModelFacts(
                 path=path,
@@ -205,13 +212,28 @@ def _name_problems(
     problems.dns_label("namespace", namespace)
     if priority_class_name is not None:
         problems.dns_label("priority_class_name", priority_class_name)
-    if isinstance(compile_cache, str):
+    if compile_cache is not None and not hasattr(compile_cache, "claim_name"):
         problems.broken(
             "'compile_cache' must be a cache",
             compile_cache,
             "use CompileCache.from_claim_name(...)",
         )
+    elif getattr(compile_cache, "namespace", None) not in {None, namespace}:
+        problems.broken(
+            f"'compile_cache' must have its claim in the model's namespace "
+            f"({namespace!r})",
+            getattr(compile_cache, "namespace", None),
+        )
     return problems.messages
+
+
+def _needs(manifests: Sequence[Manifest]) -> tuple[int, int]:
+    """Return GPUs of a replica and most replicas, as they will be applied."""
+    by_kind = {manifest["kind"]: manifest for manifest in manifests}
+    pod = by_kind["Deployment"]["spec"]["template"]["spec"]
+    limits = pod["containers"][0].get("resources", {}).get("limits", {})
+    most = by_kind["ScaledObject"]["spec"].get("maxReplicaCount", _KEDA_MOST_REPLICAS)
+    return int(limits.get(NVIDIA_GPU, 0)), int(most)
 
 
 @cache

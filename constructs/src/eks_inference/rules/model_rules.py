@@ -210,7 +210,9 @@ def _disruption_budget(model: ModelFacts) -> Iterator[str]:
 )
 def _gpus_exceed_node(model: ModelFacts) -> Iterator[str]:
     """A replica's GPUs fit one node of the pool."""
-    gpus = int(model.container["resources"]["limits"].get(NVIDIA_GPU, 0))
+    gpus = int(
+        model.container.get("resources", {}).get("limits", {}).get(NVIDIA_GPU, 0)
+    )
     if gpus > model.pool.pool.gpus_per_node:
         yield (
             f"'gpus' must be at most the GPUs of a node "

@@ -152,7 +152,7 @@ def _volume_size(pool: PoolFacts) -> Iterator[str]:
         return
     smallest = 50
     for volume in _volumes(pool):
-        size = int(str(volume.get("ebs", {}).get("volumeSize", "20Gi"))[:-2])
+        size = _gib(str(volume.get("ebs", {}).get("volumeSize", "20Gi")))
         if volume["deviceName"] == "/dev/xvdb" and size < smallest:
             yield (
                 f"data volume must have at least {smallest} GiB, got {size}; raise it "
@@ -188,6 +188,13 @@ def _volumes(pool: PoolFacts) -> Sequence[Manifest]:
         "blockDeviceMappings", ()
     )
     return volumes
+
+
+def _gib(quantity: str) -> int:
+    """Return a Kubernetes quantity in whole GiB."""
+    number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()  # type: ignore[union-attr]
+    units = {"Gi": 2**30, "G": 10**9, "Ti": 2**40, "T": 10**12, "Mi": 2**20, "M": 10**6}
+    return int(number) * units.get(unit, 1) // 2**30
 
 
 def _seconds(duration: str) -> int | None:

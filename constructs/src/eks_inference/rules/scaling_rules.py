@@ -238,6 +238,13 @@ def _target(model: ModelFacts) -> Iterator[str]:
     """The scaling target is below the sequences that a replica processes at once."""
     modifiers = model.scaling.get("advanced", {}).get("scalingModifiers", {})
     target = modifiers.get("target")
+    if target is None:
+        thresholds = [
+            trigger["metadata"]["threshold"]
+            for trigger in _triggers(model)
+            if "threshold" in trigger["metadata"]
+        ]
+        target = max(thresholds, key=float, default=None)
     capacity = model.argument("--max-num-seqs")
     if capacity is None:
         yield (
