@@ -126,6 +126,9 @@ LONG_FUNCTIONS = {
     "constructs/src/eks_inference/queue_scaled_model.py:__init__": (
         "one check of all arguments before anything is defined, then one resource each"
     ),
+    "constructs/src/eks_inference/compile_cache.py:__init__": (
+        "one file system with what belongs to it, argument by argument"
+    ),
 }
 """Functions above the budget: why they are easier to read in one piece."""
 

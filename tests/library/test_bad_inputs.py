@@ -8,6 +8,7 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ec2 as ec2
 
 import eks_inference
 from eks_inference import (
@@ -44,6 +45,27 @@ from tests.library.conftest import (
 )
 from tests.library.test_cluster import NO_KUBECTL, bare_v2
 
+
+class OtherCache:
+    """A cache whose claim is in another namespace."""
+
+    claim_name = "kernels"
+    namespace = "search"
+    manifest = None
+
+
+def vpc_without_network(stack: cdk.Stack) -> ec2.IVpc:
+    """Return an imported VPC whose network was not given."""
+    return ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Bare",
+        vpc_id="vpc-0123456789abcdef0",
+        availability_zones=["a"],
+        private_subnet_ids=["subnet-0aaaaaaaaaaaaaaaa"],
+        private_subnet_route_table_ids=["rtb-0aaaaaaaaaaaaaaaa"],
+    )
+
+
 LABEL = (
     "{!r} must be a DNS label of at most 63 characters "
     "(a-z, 0-9 and '-', starting with a letter), got {!r}"
@@ -78,6 +100,57 @@ OF_A_MODEL = (
 
 POOL: BadInputs = [
     ({"cluster": bare_v2}, f"pool 'Gpu': {NO_KUBECTL}"),
+    (
+        {"cluster": "shared"},
+        (
+            "pool 'Gpu': 'cluster' must be a cluster of aws_eks or aws_eks_v2, "
+            "got 'shared'"
+        ),
+    ),
+    (
+        {"cluster": None},
+        "pool 'Gpu': 'cluster' must be a cluster of aws_eks or aws_eks_v2, got None",
+    ),
+    (
+        {"accelerators": "l4"},
+        (
+            "pool 'Gpu': 'accelerators' must be a list or tuple, got 'l4'; "
+            "put it in brackets"
+        ),
+    ),
+    (
+        {"accelerators": None},
+        (
+            "pool 'Gpu': 'accelerators' must be a list or tuple, got None; "
+            "put it in brackets"
+        ),
+    ),
+    (
+        {"accelerators": ["l4", Accelerator.L4]},
+        "pool 'Gpu': 'accelerators' must be of class Accelerator, got 'l4'",
+    ),
+    (
+        {"accelerators": [7], "max_gpus": 0},
+        (
+            "pool 'Gpu': 'accelerators' must be of class Accelerator, got 7\n"
+            "pool 'gpu': 'max_gpus' must be at least 1, got 0"
+        ),
+    ),
+    (
+        {"tags": ["team"]},
+        "pool 'Gpu': 'tags' must map names to values, got ['team']",
+    ),
+    (
+        {"tags": {"team": 1, "": "a"}},
+        (
+            "pool 'Gpu': 'tags' must map texts to texts, got {'team': 1}\n"
+            f"{TAGS.format('')}"
+        ),
+    ),
+    (
+        {"tags": {7: "team"}},
+        "pool 'Gpu': 'tags' must map texts to texts, got {7: 'team'}",
+    ),
     (
         {"nodes": "gpu-nodes"},
         "pool 'Gpu': 'nodes' must be of class NodeIdentity, got 'gpu-nodes'",
@@ -171,6 +244,33 @@ MODEL: BadInputs = [
         },
         f"model 'Chat': {NO_KUBECTL}",
     ),
+    ({"pool": "gpu"}, "model 'Chat': 'pool' must be a pool of GPU nodes, got 'gpu'"),
+    ({"pool": None}, "model 'Chat': 'pool' must be a pool of GPU nodes, got None"),
+    (
+        {"after": None},
+        ("model 'Chat': 'after' must be a list or tuple, got None; put it in brackets"),
+    ),
+    (
+        {"after": "Before"},
+        (
+            "model 'Chat': 'after' must be a list or tuple, got 'Before'; "
+            "put it in brackets"
+        ),
+    ),
+    (
+        {"compile_cache": 7},
+        (
+            "model 'Chat': 'compile_cache' must be a cache, got 7; "
+            "use CompileCache.from_claim_name(...)"
+        ),
+    ),
+    (
+        {"compile_cache": OtherCache()},
+        (
+            "model 'Chat': 'compile_cache' must have its claim in the model's "
+            "namespace ('inference'), got 'search'"
+        ),
+    ),
     (
         {"model": "mistral"},
         "model 'Chat': 'model' must be of class Model, got 'mistral'",
@@ -236,6 +336,9 @@ SECRET = (
 )
 
 IMAGES: BadInputs = [
+    ({"public_ecr_prefix": "p"}, PREFIX.format("public_ecr_prefix", "p")),
+    ({"public_ecr_prefix": "p" * 31}, PREFIX.format("public_ecr_prefix", "p" * 31)),
+    ({"public_ecr_prefix": "a..b"}, PREFIX.format("public_ecr_prefix", "a..b")),
     ({"public_ecr_prefix": "Public"}, PREFIX.format("public_ecr_prefix", "Public")),
     ({"public_ecr_prefix": ""}, PREFIX.format("public_ecr_prefix", "")),
     ({"public_ecr_prefix": None}, PREFIX.format("public_ecr_prefix", None)),
@@ -277,6 +380,30 @@ CIDR = (
 )
 
 ENDPOINTS: BadInputs = [
+    ({"client_cidr": "999.0.0.0/16"}, CIDR.format("999.0.0.0/16")),
+    ({"client_cidr": "10.0.0.0/33"}, CIDR.format("10.0.0.0/33")),
+    ({"client_cidr": "10.20.0.1/16"}, CIDR.format("10.20.0.1/16")),
+    (
+        {"services": "sqs"},
+        (
+            "endpoints 'Endpoints': 'services' must be a list or tuple, got 'sqs'; "
+            "put it in brackets"
+        ),
+    ),
+    (
+        {"services": None},
+        (
+            "endpoints 'Endpoints': 'services' must be a list or tuple, got None; "
+            "put it in brackets"
+        ),
+    ),
+    (
+        {"vpc": vpc_without_network},
+        (
+            "endpoints 'Endpoints': 'client_cidr' must be given for a VPC whose "
+            "network is not known, got None; pass for example '10.0.0.0/16'"
+        ),
+    ),
     ({"client_cidr": "10.0.0.1"}, CIDR.format("10.0.0.1")),
     ({"client_cidr": ""}, CIDR.format("")),
     ({"client_cidr": 10}, CIDR.format(10)),
@@ -314,6 +441,10 @@ STORE: BadInputs = [
     ),
     ({"delete_objects": True}, STAYS.format("RETAIN")),
     (
+        {"delete_objects": "yes", "removal_policy": cdk.RemovalPolicy.DESTROY},
+        "model store 'Models': 'delete_objects' must be True or False, got 'yes'",
+    ),
+    (
         {"delete_objects": True, "removal_policy": cdk.RemovalPolicy.SNAPSHOT},
         STAYS.format("SNAPSHOT"),
     ),
@@ -324,6 +455,10 @@ ROLE: BadInputs = [
     ({"namespace": None}, label("role", "Role", "namespace", None)),
     ({"service_account": ""}, label("role", "Role", "service_account", "")),
     ({"service_account": "a.b"}, label("role", "Role", "service_account", "a.b")),
+    (
+        {"statements": ["Read"]},
+        "role 'Role': 'statements' must map names to policies, got ['Read']",
+    ),
     (
         {"statements": {"Read": []}},
         "role 'Role': 'statements['Read']' must not be empty; remove the policy",
