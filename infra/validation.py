@@ -34,6 +34,9 @@ _SMALLEST_VPC = 20
 
 _LARGEST_ADMIN_NETWORK = 8
 
+_MOST_COUNTED = 1_000
+"""Most replicas that a model can have, and far more GPUs than a node."""
+
 _PRIVATE = tuple(
     ipaddress.IPv4Network(block)
     for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
@@ -99,7 +102,9 @@ def _shape_problems(settings: Settings) -> list[str]:
                 problems.sequence("accelerators", pool.accelerators)
     if problems.sequence("models", settings.models):
         for model in settings.models:
-            if problems.instance("models", model, ModelSettings) and model.schedule:
+            if problems.instance("models", model, ModelSettings) and (
+                model.schedule is not None
+            ):
                 problems.instance("schedule", model.schedule, Schedule)
     return problems.messages
 
@@ -352,30 +357,37 @@ def _composition_problems(settings: Settings) -> list[str]:
                 f"got {model.pool!r}"
             )
             continue
-        if all(isinstance(n, int) for n in _counts(model, chosen)):
+        if _countable(model, chosen):
             problems.include(
                 f"model {model.name!r}: {message}"
                 for message in _placement_problems(model, chosen)
             )
     for pool in settings.pools:
         served = [model for model in settings.models if model.pool == pool.name]
-        alone = [model for model in served if _fits(model, pool)]
+        problems.include(_sharing_problems(pool, served))
+    return problems.messages
+
+
+def _sharing_problems(pool: PoolSettings, served: list[ModelSettings]) -> list[str]:
+    problems = Problems()
+    alone = [model for model in served if _fits(model, pool)]
+    if len(alone) > 1:
         size = pool.gpus_per_node
         needed = gpus_needed(
             ((model.gpus, model.max_replicas) for model in alone), gpus_per_node=size
         )
-        if len(alone) > 1 and needed > pool.max_gpus:
+        if needed > pool.max_gpus:
             problems.broken(
                 f"pool {pool.name!r}: 'max_gpus' must be at least what its models need "
                 f"together ({needed // size} nodes x {size} GPUs)",
                 pool.max_gpus,
                 "raise it or lower a model's 'max_replicas'",
             )
-        if not served:
-            problems.add(
-                f"pool {pool.name!r}: 'models' must have one that names the pool, got "
-                "none; remove the pool or let a model name it"
-            )
+    if not served:
+        problems.add(
+            f"pool {pool.name!r}: 'models' must have one that names the pool, got "
+            "none; remove the pool or let a model name it"
+        )
     return problems.messages
 
 
@@ -399,15 +411,15 @@ def _placement_problems(model: ModelSettings, pool: PoolSettings) -> list[str]:
     return problems.messages
 
 
-def _counts(model: ModelSettings, pool: PoolSettings) -> tuple[object, ...]:
-    return (model.gpus, model.max_replicas, pool.gpus_per_node, pool.max_gpus)
+def _countable(model: ModelSettings, pool: PoolSettings) -> bool:
+    # what is out of range has its own message, and must not be counted one by one
+    counts = (model.gpus, model.max_replicas, pool.gpus_per_node, pool.max_gpus)
+    return all(type(count) is int and 0 < count <= _MOST_COUNTED for count in counts)
 
 
 def _fits(model: ModelSettings, pool: PoolSettings) -> bool:
     # a model that cannot be placed even alone has its own message already
-    return all(isinstance(n, int) for n in _counts(model, pool)) and (
-        not _placement_problems(model, pool)
-    )
+    return _countable(model, pool) and not _placement_problems(model, pool)
 
 
 def _network(text: object) -> ipaddress.IPv4Network | None:

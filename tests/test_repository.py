@@ -115,7 +115,7 @@ LAYOUT = (
 OWN_CODE = ("infra", "k8s", "constructs/src")
 
 MOST_LINES = 450
-MOST_LINES_OF_TESTS = 650
+MOST_LINES_OF_TESTS = 750
 MOST_LINES_OF_FUNCTION = 60
 """Without arguments and docstring: those of a construct are its reference."""
 
