@@ -14,21 +14,6 @@ CAPACITIES = {
 }
 """How a pool can buy its instances, by the name that settings use."""
 
-ENDPOINT_SERVICES = (
-    "ecr.api",
-    "ecr.dkr",
-    "sts",
-    "ec2",
-    "eks",
-    "eks-auth",
-    "sqs",
-    "ssm",
-    "logs",
-    "elasticfilesystem",
-)
-"""AWS services that nodes and controllers call, and that have an interface endpoint.
-The gateway endpoint for S3 costs nothing and always exists."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:

@@ -1,8 +1,8 @@
 """The stages and their values: the one place to add a model or a pool."""
 
 from eks_inference._check import ConfigurationError
+from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from infra.settings import (
-    ENDPOINT_SERVICES,
     ModelSettings,
     NetworkSettings,
     PoolSettings,
@@ -46,7 +46,7 @@ STAGES = {
             network=NetworkSettings(
                 cidr="10.1.0.0/16",
                 nat_gateways=3,
-                interface_endpoints=ENDPOINT_SERVICES,
+                interface_endpoints=INTERFACE_SERVICES,
             ),
             system_nodes=SystemNodes(instance_type="m6i.xlarge", count=3),
             pools=(_GPU_24,),

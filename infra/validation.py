@@ -8,12 +8,12 @@ from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.activation import activation_problems
 from eks_inference.image import image_problems
+from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from eks_inference.model import model_problems
 from eks_inference.planning.pool import COLD_START_SECONDS, gpus_needed, pool_problems
 from eks_inference.scaling import scaling_problems
 from infra.settings import (
     CAPACITIES,
-    ENDPOINT_SERVICES,
     ImageSettings,
     ModelSettings,
     NetworkSettings,
@@ -223,7 +223,7 @@ def _network_problems(network: NetworkSettings) -> list[str]:
         "availability_zones", network.availability_zones, repair="remove one"
     )
     for service in network.interface_endpoints:
-        problems.one_of("interface_endpoints", service, ENDPOINT_SERVICES)
+        problems.one_of("interface_endpoints", service, INTERFACE_SERVICES)
     problems.unique(
         "interface_endpoints", network.interface_endpoints, repair="remove one"
     )

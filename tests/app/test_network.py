@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from eks_inference.testing import as_text
-from infra.settings import ENDPOINT_SERVICES, NetworkSettings
+from infra.settings import NetworkSettings
 from infra.stages import load
 from tests.app.conftest import (
     Templates,
@@ -68,7 +69,7 @@ def test_s3_endpoint_serves_every_private_subnet(templates: Templates) -> None:
 def test_interface_endpoints_of_a_stage(dev: Templates, prod: Templates) -> None:
     """Development pays for the image endpoints only, production for all services."""
     assert services(dev["Network"]) == {"ecr.api", "ecr.dkr"}
-    assert services(prod["Network"]) == set(ENDPOINT_SERVICES)
+    assert services(prod["Network"]) == set(INTERFACE_SERVICES)
 
 
 def test_interface_endpoints_admit_the_vpc_on_443(templates: Templates) -> None:
