@@ -6,11 +6,14 @@ from eks_inference import (
     Accelerator,
     Activation,
     GpuInferencePool,
+    Guardrails,
     Model,
     NodeIdentity,
     QueueScaledModel,
     QueueScaling,
+    Severity,
 )
+from eks_inference.planning import CHECKPOINTS
 from infra.cluster import ClusterStack
 from infra.settings import (
     CAPACITIES,
@@ -45,6 +48,10 @@ class ServingStack(PlatformStack):
             settings=settings,
             description="LLM inference: GPU pools and models",
         )
+        for switch in settings.guardrails:
+            Guardrails.of(self).switch(
+                switch.rule, Severity(switch.severity), reason=switch.reason
+            )
         pools = Construct(self, "Pools")
         models = self.models_scope = Construct(self, "Models")
         self.prefixes = {model.prefix for model in settings.models}
@@ -91,6 +98,7 @@ def _model(model: ModelSettings, storage: StorageStack) -> Model:
         name=model.name,
         bucket=storage.models,
         prefix=model.prefix,
+        checkpoint=CHECKPOINTS[model.checkpoint] if model.checkpoint else None,
         weights_gb=model.weights_gb,
         max_model_len=model.max_model_len,
         max_num_seqs=model.max_num_seqs,

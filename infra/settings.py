@@ -62,8 +62,13 @@ class ModelSettings:
         name: Name that clients send, and name of its Kubernetes objects.
         pool: Name of the pool that it runs on.
         prefix: Key prefix of its weights in the model bucket, with trailing slash.
-        weights_gb: Size of its safetensors in decimal gigabytes.
-        max_model_len: Longest sequence in tokens.
+        checkpoint: What the weights are the weights of, by its name in the planner's
+            catalogue (``mistral-7b-awq``); a model that does not fit its pool is then
+            refused. Default: not known.
+        weights_gb: Size of its safetensors in decimal gigabytes. Default: the
+            checkpoint's.
+        max_model_len: Longest sequence in tokens. Default: what the checkpoint was
+            made for, or as much of it as the GPUs of the pool have room for.
         max_num_seqs: Sequences that a replica processes at once. Default: 32.
         gpus: GPUs of a replica. Default: 1.
         gpu_memory_utilization: Share of GPU memory that vLLM claims. Default: 0.9.
@@ -80,8 +85,9 @@ class ModelSettings:
     name: str
     pool: str
     prefix: str
-    weights_gb: float
-    max_model_len: int
+    checkpoint: str = ""
+    weights_gb: float | None = None
+    max_model_len: int | None = None
     max_num_seqs: int = 32
     gpus: int = 1
     gpu_memory_utilization: float = 0.9
@@ -92,6 +98,21 @@ class ModelSettings:
     waiting_weight: int = 10
     target_share: float = 0.75
     schedule: Schedule | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailSwitch:
+    """Another severity for a rule of ``docs/guardrails.md``.
+
+    Args:
+        rule: Id of the rule, such as ``eks_inference:spotGrace``.
+        severity: ``error``, ``warning`` or ``off``.
+        reason: Why; it stands in every synthesis of the stage.
+    """
+
+    rule: str
+    severity: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +190,7 @@ class Settings:
             Default: True.
         pools: The GPU pools.
         models: The models.
+        guardrails: Rules that the stage judges otherwise. Default: none.
     """
 
     stage: str
@@ -185,6 +207,7 @@ class Settings:
     shared_compile_cache: bool = True
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
+    guardrails: tuple[GuardrailSwitch, ...] = ()
 
     @property
     def cluster_name(self) -> str:
@@ -198,5 +221,7 @@ class Settings:
     def at(self, *, account: str | None, region: str | None) -> "Settings":
         """Return these settings for an account and region, where they are given."""
         return replace(
-            self, account=account or self.account, region=region or self.region
+            self,
+            account=self.account if account is None else account,
+            region=self.region if region is None else region,
         )

@@ -22,12 +22,13 @@ _MISTRAL_7B = ModelSettings(
     name="mistral-7b",
     pool=_GPU_24.name,
     prefix="models/mistral-7b-instruct-awq/",
-    weights_gb=4.15,
+    checkpoint="mistral-7b-awq",
     max_model_len=8192,
     min_replicas=1,
     max_replicas=10,
 )
-"""Mistral-7B-Instruct in AWQ, 4 bits: 4.15 GB of weights."""
+"""Mistral-7B-Instruct in AWQ, 4 bits: 4.15 GB of weights. A GPU of the pool has room
+for 15 sequences of 8192 tokens, or for 32 of usual length and more."""
 
 STAGES = {
     stage.stage: stage

@@ -2,18 +2,23 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.activation import activation_problems
+from eks_inference.guardrails import switch_problems
 from eks_inference.image import image_problems
 from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from eks_inference.model import model_problems
-from eks_inference.planning.pool import COLD_START_SECONDS, gpus_needed, pool_problems
+from eks_inference.planning.catalogue import checkpoint
+from eks_inference.planning.pool import COLD_START_SECONDS, pool_problems
 from eks_inference.scaling import scaling_problems
+from infra.composition import composition_problems
 from infra.settings import (
     CAPACITIES,
+    GuardrailSwitch,
     ImageSettings,
     ModelSettings,
     NetworkSettings,
@@ -23,19 +28,14 @@ from infra.settings import (
     SystemNodes,
 )
 from infra.versions import SUPPORTED
-from k8s.karpenter import SYSTEM_POOL
 
-MOST_MODELS = 100
-"""A model is three to five resources in one stack, which CloudFormation ends at 500."""
+Value = TypeVar("Value")
 
 _LARGEST_VPC = 16
 _SMALLEST_VPC = 20
 """Prefix lengths: EC2 allows no larger VPC, and a /20 has about 3000 pod addresses."""
 
 _LARGEST_ADMIN_NETWORK = 8
-
-_MOST_COUNTED = 1_000
-"""Most replicas that a model can have, and far more GPUs than a node."""
 
 _PRIVATE = tuple(
     ipaddress.IPv4Network(block)
@@ -83,7 +83,14 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield from _within(f"pool {pool.name!r}", _pool_problems(pool))
     for model in settings.models:
         yield from _within(f"model {model.name!r}", _model_problems(model))
-    yield from _composition_problems(settings)
+    for switch in settings.guardrails:
+        yield from _within(
+            f"guardrail {switch.rule!r}",
+            switch_problems(
+                rule=switch.rule, severity=switch.severity, reason=switch.reason
+            ),
+        )
+    yield from composition_problems(settings)
 
 
 def _shape_problems(settings: Settings) -> list[str]:
@@ -96,17 +103,24 @@ def _shape_problems(settings: Settings) -> list[str]:
     if isinstance(settings.network, NetworkSettings):
         for name in ("availability_zones", "interface_endpoints"):
             problems.sequence(name, getattr(settings.network, name))
-    if problems.sequence("pools", settings.pools):
-        for pool in settings.pools:
-            if problems.instance("pools", pool, PoolSettings):
-                problems.sequence("accelerators", pool.accelerators)
-    if problems.sequence("models", settings.models):
-        for model in settings.models:
-            if problems.instance("models", model, ModelSettings) and (
-                model.schedule is not None
-            ):
-                problems.instance("schedule", model.schedule, Schedule)
+    for pool in _members(problems, "pools", settings.pools, PoolSettings):
+        problems.instance("name", pool.name, str)
+        problems.sequence("accelerators", pool.accelerators)
+    for model in _members(problems, "models", settings.models, ModelSettings):
+        problems.instance("name", model.name, str)
+        problems.instance("pool", model.pool, str)
+        if model.schedule is not None:
+            problems.instance("schedule", model.schedule, Schedule)
+    _members(problems, "guardrails", settings.guardrails, GuardrailSwitch)
     return problems.messages
+
+
+def _members(
+    problems: Problems, name: str, values: Sequence[Value], kind: type
+) -> list[Value]:
+    if not problems.sequence(name, values):
+        return []
+    return [value for value in values if problems.instance(name, value, kind)]
 
 
 def _within(place: str, messages: list[str]) -> Iterator[str]:
@@ -171,7 +185,7 @@ def _access_problems(settings: Settings) -> list[str]:
         network = _network(cidr)
         if network is None:
             problems.broken(
-                "'public_access_cidrs' must be networks such as '192.0.2.0/24'", cidr
+                "'public_access_cidrs' must be networks of the form 'a.b.c.d/24'", cidr
             )
         elif network.is_private:
             problems.broken(
@@ -279,10 +293,21 @@ def _pool_problems(pool: PoolSettings) -> list[str]:
 
 def _model_problems(model: ModelSettings) -> list[str]:
     problems = Problems()
+    found = None
+    if model.checkpoint != "":
+        try:
+            found = checkpoint(model.checkpoint)
+        except ConfigurationError as error:
+            # what the catalogue calls a name is the checkpoint here
+            return [
+                message.replace("'name'", "'checkpoint'", 1)
+                for message in error.problems
+            ]
     problems.include(
         model_problems(
             name=model.name,
             prefix=model.prefix,
+            checkpoint=found,
             weights_gb=model.weights_gb,
             max_model_len=model.max_model_len,
             max_num_seqs=model.max_num_seqs,
@@ -324,102 +349,6 @@ def _model_problems(model: ModelSettings) -> list[str]:
                 repair="lower it or raise 'max_replicas'",
             )
     return problems.messages
-
-
-def _composition_problems(settings: Settings) -> list[str]:
-    problems = Problems()
-    problems.not_empty("pools", settings.pools, repair="add one to infra/stages.py")
-    problems.unique(
-        "pools", (pool.name for pool in settings.pools), repair="rename one"
-    )
-    for pool in settings.pools:
-        if pool.name == SYSTEM_POOL:
-            problems.broken(
-                "'name' of a pool must not be that of the pool for everything else",
-                pool.name,
-                "rename it",
-            )
-    problems.unique(
-        "models", (model.name for model in settings.models), repair="rename one"
-    )
-    if len(settings.models) > MOST_MODELS:
-        problems.add(
-            f"'models' must be at most {MOST_MODELS}, got {len(settings.models)}; "
-            "make a second stage for the others"
-        )
-    pools = {pool.name: pool for pool in settings.pools}
-    for model in settings.models:
-        chosen = pools.get(model.pool)
-        if chosen is None:
-            known = ", ".join(map(repr, pools)) or "none"
-            problems.add(
-                f"model {model.name!r}: 'pool' must name a pool ({known}), "
-                f"got {model.pool!r}"
-            )
-            continue
-        if _countable(model, chosen):
-            problems.include(
-                f"model {model.name!r}: {message}"
-                for message in _placement_problems(model, chosen)
-            )
-    for pool in settings.pools:
-        served = [model for model in settings.models if model.pool == pool.name]
-        problems.include(_sharing_problems(pool, served))
-    return problems.messages
-
-
-def _sharing_problems(pool: PoolSettings, served: list[ModelSettings]) -> list[str]:
-    problems = Problems()
-    alone = [model for model in served if _fits(model, pool)]
-    if len(alone) > 1:
-        size = pool.gpus_per_node
-        needed = gpus_needed(
-            ((model.gpus, model.max_replicas) for model in alone), gpus_per_node=size
-        )
-        if needed > pool.max_gpus:
-            problems.broken(
-                f"pool {pool.name!r}: 'max_gpus' must be at least what its models need "
-                f"together ({needed // size} nodes x {size} GPUs)",
-                pool.max_gpus,
-                "raise it or lower a model's 'max_replicas'",
-            )
-    if not served:
-        problems.add(
-            f"pool {pool.name!r}: 'models' must have one that names the pool, got "
-            "none; remove the pool or let a model name it"
-        )
-    return problems.messages
-
-
-def _placement_problems(model: ModelSettings, pool: PoolSettings) -> list[str]:
-    problems = Problems()
-    size = pool.gpus_per_node
-    if model.gpus > size:
-        problems.broken(
-            f"'gpus' must be at most the GPUs of a node ({size})",
-            model.gpus,
-            "raise the pool's 'gpus_per_node'",
-        )
-    needed = gpus_needed([(model.gpus, model.max_replicas)], gpus_per_node=size)
-    if needed > pool.max_gpus:
-        problems.broken(
-            "'max_gpus' of the pool must be at least what 'max_replicas' replicas "
-            f"need ({needed // size} nodes x {size} GPUs)",
-            pool.max_gpus,
-            "raise it or lower 'max_replicas'",
-        )
-    return problems.messages
-
-
-def _countable(model: ModelSettings, pool: PoolSettings) -> bool:
-    # what is out of range has its own message, and must not be counted one by one
-    counts = (model.gpus, model.max_replicas, pool.gpus_per_node, pool.max_gpus)
-    return all(type(count) is int and 0 < count <= _MOST_COUNTED for count in counts)
-
-
-def _fits(model: ModelSettings, pool: PoolSettings) -> bool:
-    # a model that cannot be placed even alone has its own message already
-    return _countable(model, pool) and not _placement_problems(model, pool)
 
 
 def _network(text: object) -> ipaddress.IPv4Network | None:

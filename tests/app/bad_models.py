@@ -1,6 +1,7 @@
 """Settings of pools and models that are refused, and values of the wrong kind."""
 
 from dataclasses import replace
+from typing import Any
 
 from infra.settings import Settings
 from tests.app.good_settings import (
@@ -22,10 +23,14 @@ from tests.app.good_settings import (
     network,
     pool,
     stage,
+    switched,
     two_models,
     whole_nodes,
     window,
 )
+
+NOT_TEXTS: tuple[dict[str, Any], ...] = ({"name": 7}, {"name": None})
+NOTHINGS: tuple[Any, ...] = ("", 0, (), {})
 
 BAD_MODELS: dict[str, tuple[Settings, str]] = {
     # a pool
@@ -335,6 +340,83 @@ BAD_MODELS: dict[str, tuple[Settings, str]] = {
     "a schedule of text": (
         model(schedule="0 8 * * 1-5"),
         "'schedule' must be of class Schedule, got '0 8 * * 1-5'",
+    ),
+    **{
+        f"a schedule {nothing!r}": (
+            model(schedule=nothing),
+            f"'schedule' must be of class Schedule, got {nothing!r}",
+        )
+        for nothing in NOTHINGS
+    },
+    **{
+        f"a pool named {named['name']!r}": (
+            stage(pools=(replace(POOL, **named),)),
+            f"'name' must be of class str, got {named['name']!r}",
+        )
+        for named in NOT_TEXTS
+    },
+    "a model that names a list": (
+        model(pool=["gpu-24"]),
+        "'pool' must be of class str, got ['gpu-24']",
+    ),
+    "a model named by a dictionary": (
+        model(name={}),
+        "'name' must be of class str, got {}",
+    ),
+    "GPUs of a node missing": (
+        pool(gpus_per_node=None),
+        "pool 'gpu-24': 'gpus_per_node' must be a whole number, got None",
+    ),
+    "guardrails of text": (
+        stage(guardrails=("eks_inference:spotGrace",)),
+        "'guardrails' must be of class GuardrailSwitch, got 'eks_inference:spotGrace'",
+    ),
+    "guardrails missing": (
+        stage(guardrails=None),
+        f"'guardrails' {LIST_RULE}, got None; {LIST_REPAIR}",
+    ),
+    "guardrail without a reason": (
+        switched(reason=""),
+        (
+            "guardrail 'eks_inference:spotGrace': "
+            "'reason' must be a text that is not empty, got ''"
+        ),
+    ),
+    "guardrail with an unknown severity": (
+        switched(severity="ignore"),
+        (
+            "guardrail 'eks_inference:spotGrace': 'severity' must be one of "
+            "'error', 'warning', 'off', got 'ignore'"
+        ),
+    ),
+    "checkpoint unknown": (
+        model(checkpoint="mistral-7b-gptq"),
+        (
+            "model 'chat': 'checkpoint' must name a model of the catalogue, "
+            "got 'mistral-7b-gptq'; did you mean 'mistral-7b-fp8' or 'mistral-7b-awq' "
+            "or 'mistral-7b'? any other model needs 'read_checkpoint'"
+        ),
+    ),
+    "checkpoint of other weights": (
+        model(checkpoint="llama-3.1-8b"),
+        (
+            "model 'chat': 'weights_gb' must be that of the 'checkpoint' "
+            "'llama-3.1-8b' (16.06), got 4.15; leave it out"
+        ),
+    ),
+    "longer than the checkpoint": (
+        model(checkpoint="mistral-7b-awq", max_model_len=40_000),
+        (
+            "model 'chat': 'max_model_len' must be 256 to 32768, got 40000; "
+            "'mistral-7b-awq' was made for 32768 tokens"
+        ),
+    ),
+    "neither checkpoint nor size": (
+        model(weights_gb=None),
+        (
+            "model 'chat': 'weights_gb' must be a number, got None; "
+            "a 'checkpoint' would say it"
+        ),
     ),
     # how they fit together
     "no pools": (

@@ -113,7 +113,7 @@ BAD_PLATFORM: dict[str, tuple[Settings, str]] = {
     "API open by netmask": (
         stage(public_access_cidrs=("8.8.4.0/255.255.255.0",)),
         (
-            "'public_access_cidrs' must be networks such as '192.0.2.0/24', "
+            "'public_access_cidrs' must be networks of the form 'a.b.c.d/24', "
             "got '8.8.4.0/255.255.255.0'"
         ),
     ),
@@ -126,7 +126,7 @@ BAD_PLATFORM: dict[str, tuple[Settings, str]] = {
     ),
     "API open to no network": (
         stage(public_access_cidrs=("office",)),
-        "'public_access_cidrs' must be networks such as '192.0.2.0/24', got 'office'",
+        "'public_access_cidrs' must be networks of the form 'a.b.c.d/24', got 'office'",
     ),
     # the network
     "CIDR too large": (

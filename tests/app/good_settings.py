@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.settings import (
+    GuardrailSwitch,
     ImageSettings,
     ModelSettings,
     NetworkSettings,
@@ -25,6 +26,9 @@ MODEL = ModelSettings(
     max_model_len=8192,
 )
 GOOD = Settings(stage="good", pools=(POOL,), models=(MODEL,))
+SWITCH = GuardrailSwitch(
+    rule="eks_inference:spotGrace", severity="warning", reason="batch only"
+)
 WINDOW = Schedule(timezone="Europe/Berlin", start="0 8 * * 1-5", end="0 18 * * 1-5")
 
 GPUS = (
@@ -97,6 +101,11 @@ def model(**changes: Any) -> Settings:
 def window(**changes: Any) -> Settings:
     """Return the good stage with a model that only a bad schedule wakes."""
     return model(min_replicas=0, schedule=replace(WINDOW, **changes))
+
+
+def switched(**changes: Any) -> Settings:
+    """Return the good stage with a guardrail that it judges otherwise."""
+    return stage(guardrails=(replace(SWITCH, **changes),))
 
 
 def two_models(**changes: Any) -> Settings:

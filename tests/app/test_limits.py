@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from eks_inference.testing import MANIFEST_TYPE
+from infra.composition import MOST_MODELS
 from infra.settings import Settings
 from infra.stages import load
-from infra.validation import MOST_MODELS
 from tests.app.conftest import (
     RELEASE_TYPE,
     of_kind,

@@ -65,6 +65,7 @@ def test_good_settings_are_accepted() -> None:
     "settings",
     [
         network(cidr="172.16.0.0/16"),
+        model(checkpoint="mistral-7b-awq", weights_gb=None, max_model_len=None),
         network(cidr="192.168.0.0/16"),
         nodes(instance_type="m7i-flex.large"),
         nodes(instance_type="c6id.metal"),
@@ -122,6 +123,15 @@ def test_stage_is_valid(stage: str) -> None:
     assert load(stage).stage == stage
     placed = load(stage, account="111122223333", region="us-east-1")
     assert (placed.account, placed.region) == ("111122223333", "us-east-1")
+
+
+def test_empty_account_is_not_one_that_is_missing() -> None:
+    """An account that is given and empty is refused, not taken for none."""
+    with pytest.raises(ConfigurationError) as caught:
+        load("dev", account="", region="us-east-1")
+    assert caught.value.problems == (
+        "'account' must be an AWS account id (a text of 12 digits), got ''",
+    )
 
 
 def test_dev_is_the_default_stage() -> None:

@@ -10,6 +10,7 @@ from cdk8s import JsonPatch
 
 from eks_inference import (
     Accelerator,
+    Capacity,
     CompileCache,
     ConfigurationError,
     GpuInferencePool,
@@ -22,6 +23,7 @@ from eks_inference import (
     QueueScaling,
     Severity,
 )
+from eks_inference.manifests.compile_cache import compile_cache_manifests
 from tests.library.broken_rules import CONTAINER, DATA_VOLUME, patched
 from tests.library.cases import default_pool
 from tests.library.conftest import (
@@ -298,3 +300,188 @@ def test_vpc_without_a_network(stack: cdk.Stack) -> None:
     with pytest.raises(ConfigurationError):
         InferenceEndpoints(stack, "Endpoints", vpc=vpc)
     assert children(stack) == before
+
+
+def test_gateway_alone_needs_no_network(stack: cdk.Stack) -> None:
+    """Without interface endpoints nobody asks for the network of the VPC."""
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-0123456789abcdef0",
+        availability_zones=["a"],
+        private_subnet_ids=["subnet-0aaaaaaaaaaaaaaaa"],
+        private_subnet_route_table_ids=["rtb-0aaaaaaaaaaaaaaaa"],
+    )
+    found = InferenceEndpoints(stack, "Endpoints", vpc=vpc, services=[])
+    assert found.security_group is None
+
+
+def public_vpc(stack: cdk.Stack) -> ec2.IVpc:
+    """Import a VPC without private subnets."""
+    return ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-0123456789abcdef0",
+        vpc_cidr_block="10.20.0.0/16",
+        availability_zones=["a"],
+        public_subnet_ids=["subnet-0aaaaaaaaaaaaaaaa"],
+        public_subnet_route_table_ids=["rtb-0aaaaaaaaaaaaaaaa"],
+    )
+
+
+def endpoints_in(stack: cdk.Stack, **changes: Any) -> object:
+    """Define endpoints of any VPC."""
+    return InferenceEndpoints(stack, "Endpoints", **changes)
+
+
+def cache_in(stack: cdk.Stack, **changes: Any) -> object:
+    """Define a compile cache in any VPC."""
+    return CompileCache(
+        stack,
+        "Cache",
+        cluster=import_cluster(stack),
+        node_security_group=import_group(stack),
+        **changes,
+    )
+
+
+NO_PRIVATE = (
+    "'subnets' must name subnets of the VPC: There are no 'Private' subnet groups in "
+    "this VPC. Available types: Public Name others"
+)
+
+
+@pytest.mark.parametrize(
+    ("define", "subject"),
+    [(endpoints_in, "endpoints 'Endpoints'"), (cache_in, "compile cache 'Cache'")],
+)
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, NO_PRIVATE),
+        (
+            {"subnets": ec2.SubnetSelection(availability_zones=["z"])},
+            (
+                "'subnets' must name subnets of the VPC: none of its subnets matches. "
+                "Name others"
+            ),
+        ),
+        (
+            {"subnets": "private"},
+            "'subnets' must be of class SubnetSelection, got 'private'",
+        ),
+        ({"vpc": "vpc-1"}, "'vpc' must be a VPC of aws_ec2, got 'vpc-1'"),
+    ],
+)
+def test_no_subnets(
+    define: Callable[..., object],
+    subject: str,
+    changes: dict[str, Any],
+    problem: str,
+    stack: cdk.Stack,
+) -> None:
+    """Subnets that a VPC does not have are refused, and nothing is made."""
+    vpc = public_vpc(stack)
+    with pytest.raises(ConfigurationError) as caught:
+        define(stack, **{"vpc": vpc, **changes})
+    assert f"{subject}: {problem}" in caught.value.problems
+    assert not stack.node.try_find_child(subject.split("'")[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "broken"), [("0.5Ti", []), ("0.01Ti", ["volumeTooSmall"]), ("big", [])]
+)
+def test_size_with_a_fraction(size: str, broken: list[str]) -> None:
+    """A size is read in every form that Kubernetes has, or left to the schema."""
+
+    def define(stack: cdk.Stack) -> None:
+        change = JsonPatch.replace(f"{DATA_VOLUME}/volumeSize", size)
+        patches = patched("EC2NodeClass", change)
+        default_pool(stack, accelerators=[Accelerator.T4G], **patches)
+
+    assert findings(define) == broken
+
+
+@pytest.mark.parametrize("cluster", ["shared", None])
+def test_cluster_of_a_role(cluster: Any, stack: cdk.Stack) -> None:
+    """What is no cluster is refused by a role as it is by a pool."""
+    with pytest.raises(ConfigurationError) as caught:
+        PodIdentityRole(
+            stack,
+            "Role",
+            cluster=cluster,
+            namespace="inference",
+            service_account="mistral",
+        )
+    assert str(caught.value) == (
+        "role 'Role': 'cluster' must be a cluster of aws_eks or aws_eks_v2, "
+        f"got {cluster!r}"
+    )
+
+
+def test_severities_are_named_as_one_writes_them(stack: cdk.Stack) -> None:
+    """The message about a severity names the texts, and not Python's members."""
+    severity: Any = "fatal"
+    with pytest.raises(ConfigurationError) as caught:
+        Guardrails.of(stack).switch(SPOT, severity, reason="a test")
+    assert str(caught.value) == (
+        "guardrails: 'severity' must be one of 'error', 'warning', 'off', got 'fatal'"
+    )
+
+
+def test_volumes_of_two_namespaces() -> None:
+    """A dash in a namespace and one in a claim make two volumes, not one twice."""
+    names = {
+        manifest["metadata"]["name"]
+        for namespace, claim in (("a-b", "c"), ("a", "b-c"))
+        for manifest in compile_cache_manifests(
+            claim_name=claim, namespace=namespace, volume_handle="fs-1::fsap-1"
+        )
+        if manifest["kind"] == "PersistentVolume"
+    }
+    assert names == {"a-b.c", "a.b-c"}
+
+
+@pytest.mark.parametrize(
+    ("patches", "problem"),
+    [
+        ("NodePool", "'json_patches' must map kinds to patches, got 'NodePool'"),
+        (
+            {"NodePool": {"op": "add"}},
+            (
+                "'json_patches['NodePool']' must be a list or tuple, "
+                "got {'op': 'add'}; put it in brackets"
+            ),
+        ),
+        (
+            {"NodePool": ["add"]},
+            "'json_patches['NodePool']' must be of class JsonPatch, got 'add'",
+        ),
+    ],
+)
+def test_patches_of_another_kind(patches: Any, problem: str, stack: cdk.Stack) -> None:
+    """What is no patch is refused before anything is made."""
+    cluster = import_cluster(stack)
+    with pytest.raises(ConfigurationError) as caught:
+        GpuInferencePool(stack, "Gpu", cluster=cluster, json_patches=patches)
+    assert caught.value.problems == (f"pool 'Gpu': {problem}",)
+
+
+@pytest.mark.parametrize("types", ["spot", None, 3])
+def test_capacity_of_another_kind(types: Any) -> None:
+    """A text is no list of purchase options, and gets one message."""
+    with pytest.raises(ConfigurationError) as caught:
+        Capacity(types)
+    assert str(caught.value) == (
+        f"capacity: 'types' must be a list or tuple, got {types!r}; put it in brackets"
+    )
+
+
+def test_dependency_of_another_kind(stack: cdk.Stack) -> None:
+    """What nothing can depend on is refused, and no half of a model is left."""
+    with pytest.raises(ConfigurationError) as caught:
+        serve(stack, after=["Karpenter"])
+    assert str(caught.value) == (
+        "model 'Chat': 'after' must hold constructs, got 'Karpenter'"
+    )
+    assert not stack.node.try_find_child("Chat")

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -97,7 +98,8 @@ def test_metadata_has_ranges_and_the_package_page(dist: Path) -> None:
     assert "# eks-inference" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     assert needed
-    assert [item for item in needed if "==" in item or "<" not in item] == []
+    ranges = [item.partition(";")[0] for item in needed]  # behind it: the extra's name
+    assert [item for item in ranges if "==" in item or "<" not in item] == []
 
 
 @pytest.mark.parametrize("example", APPS)
@@ -132,3 +134,40 @@ def test_planning_starts_nothing_from_the_wheel(python: Path, tmp_path: Path) ->
     )
 
     assert run(python, file, tmp_path).returncode == 0
+
+
+def test_library_tests_pass_on_the_wheel(
+    dist: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The library's own tests pass on the wheel, where its source is not at hand."""
+    folder = tmp_path_factory.mktemp("tests")
+    copy, library = folder / "repository", folder / "library"
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".*", "src", "build", "cdk.out", "node_modules"),
+    )
+    modules = ROOT / "tests" / "schemas" / "node_modules"
+    if modules.exists():
+        (copy / "tests" / "schemas" / "node_modules").symlink_to(modules)
+    [wheel] = dist.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(library)
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*pytest_, "tests/library"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    where = subprocess.run(
+        [sys.executable, "-c", "import eks_inference; print(eks_inference.__file__)"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(library)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(library)

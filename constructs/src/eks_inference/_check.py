@@ -141,6 +141,13 @@ class Problems:
             return False
         return True
 
+    def resource(self, name: str, value: object, attribute: str, *, kind: str) -> bool:
+        """Require a construct or its stand-in by what is asked of it later."""
+        if not hasattr(value, attribute):
+            self.broken(f"'{name}' must be {kind}", value)
+            return False
+        return True
+
     def dns_label(
         self, name: str, value: object, *, limit: int = DNS_LABEL_LIMIT
     ) -> bool:
@@ -188,7 +195,8 @@ class Problems:
     def unique(self, name: str, values: Iterable[str], *, repair: str) -> bool:
         """Require that no value stands twice; say whether that is so."""
         seen = list(values)
-        twice = sorted({value for value in seen if seen.count(value) > 1})
+        texts = [value for value in seen if isinstance(value, str)]
+        twice = sorted({value for value in texts if texts.count(value) > 1})
         for value in twice:
             self.add(f"'{name}' must not name anything twice, got {value!r}; {repair}")
         return not twice

@@ -14,10 +14,10 @@ from eks_inference.manifests import Manifest
 if TYPE_CHECKING:
     from aws_cdk import aws_eks as eks
 
-AnyCluster: TypeAlias = "eks_v2.ICluster | eks_v2.Cluster | eks.ICluster"
-"""A cluster of ``aws_eks`` or ``aws_eks_v2``, made here or imported. ``eks_v2.Cluster``
-stands beside its own interface because aws-cdk-lib 2.275 does not declare one of the
-interface's members on it, which type checkers would hold against every caller."""
+AnyCluster: TypeAlias = "eks_v2.ICluster | eks_v2.Cluster | eks.ICluster | eks.Cluster"
+"""A cluster of ``aws_eks`` or ``aws_eks_v2``, made here or imported. The classes stand
+beside their own interfaces because aws-cdk-lib 2.275 does not declare every member of
+the interfaces on them, which type checkers would hold against every caller."""
 
 _KUBECTL_REPAIR = (
     "'cluster' must have a kubectl provider, got {name!r} without one; pass "
@@ -68,14 +68,24 @@ def facts(cluster: AnyCluster) -> ClusterFacts:
     return known
 
 
+def kind_problems(cluster: AnyCluster) -> list[str]:
+    """Return why something is no cluster."""
+    problems = Problems()
+    problems.resource(
+        "cluster",
+        cluster,
+        "cluster_name",
+        kind="a cluster of aws_eks or aws_eks_v2",
+    )
+    return problems.messages
+
+
 def cluster_problems(cluster: AnyCluster) -> list[str]:
     """Return why nothing can be applied to a cluster."""
-    if not hasattr(cluster, "cluster_name"):
-        problems = Problems()
-        problems.broken("'cluster' must be a cluster of aws_eks or aws_eks_v2", cluster)
-        return problems.messages
-    known = facts(cluster)
-    return [] if known.has_kubectl else [_KUBECTL_REPAIR.format(name=known.name)]
+    problems = kind_problems(cluster)
+    if not problems and not facts(cluster).has_kubectl:
+        problems.append(_KUBECTL_REPAIR.format(name=facts(cluster).name))
+    return problems
 
 
 def apply(

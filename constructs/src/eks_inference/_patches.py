@@ -30,8 +30,14 @@ def patched(manifests: Sequence[Manifest], patches: JsonPatches) -> list[Manifes
 def patch_problems(patches: JsonPatches, kinds: Sequence[str]) -> list[str]:
     """Return what is wrong with patches for objects of these kinds."""
     problems = Problems()
-    for kind in patches:
+    if not isinstance(patches, Mapping):
+        problems.broken("'json_patches' must map kinds to patches", patches)
+        return problems.messages
+    for kind, changes in patches.items():
         problems.one_of(
             "json_patches", kind, kinds, repair="name a kind by its patches"
         )
+        if problems.sequence(f"json_patches[{kind!r}]", changes):
+            for change in changes:
+                problems.instance(f"json_patches[{kind!r}]", change, cdk8s.JsonPatch)
     return problems.messages

@@ -26,11 +26,12 @@ class Capacity:
 
     def __post_init__(self) -> None:
         with Problems("capacity") as problems:
-            problems.not_empty(
-                "types", self.types, repair="use for example Capacity.on_demand()"
-            )
-            for item in self.types:
-                problems.one_of("types", item, ("on-demand", "reserved", "spot"))
+            if problems.sequence("types", self.types):
+                problems.not_empty(
+                    "types", self.types, repair="use for example Capacity.on_demand()"
+                )
+                for item in self.types:
+                    problems.one_of("types", item, ("on-demand", "reserved", "spot"))
 
     @classmethod
     def on_demand(cls) -> Self:

@@ -11,6 +11,7 @@ from constructs import Construct, IDependable
 
 from eks_inference._check import Problems
 from eks_inference._cluster import AnyCluster, apply, cluster_problems, facts
+from eks_inference._network import private_subnets, subnet_problems
 from eks_inference.guardrails import path_of, place
 from eks_inference.manifests.compile_cache import compile_cache_manifests
 from eks_inference.manifests.serving import VLLM_USER
@@ -93,6 +94,18 @@ class CompileCache(Construct):
             problems.dns_label("namespace", namespace)
             problems.dns_label("claim_name", claim_name)
             problems.include(cluster_problems(cluster))
+            problems.include(subnet_problems(vpc, subnets))
+            problems.resource(
+                "node_security_group",
+                node_security_group,
+                "security_group_id",
+                kind="a security group of aws_ec2",
+            )
+            if encryption_key is not None:
+                problems.resource(
+                    "encryption_key", encryption_key, "key_arn", kind="a key of aws_kms"
+                )
+            problems.instance("removal_policy", removal_policy, RemovalPolicy)
         report, scope_path = place(scope)
         path = path_of(scope_path, id)
         report.claim(path, "claim", facts(cluster).key, namespace, claim_name)
@@ -113,8 +126,7 @@ class CompileCache(Construct):
             self,
             "Resource",
             vpc=vpc,
-            vpc_subnets=subnets
-            or ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
+            vpc_subnets=private_subnets(subnets),
             security_group=group,
             encrypted=True,
             kms_key=encryption_key,

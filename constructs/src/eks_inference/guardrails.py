@@ -9,7 +9,7 @@ import jsii
 from aws_cdk import Annotations, Stack, Stage
 from constructs import Construct, IConstruct, IValidation
 
-from eks_inference._check import ConfigurationError, Problems
+from eks_inference._check import ConfigurationError, Problems, is_token
 from eks_inference.rules import ModelFacts, PoolFacts, Rule, Severity
 from eks_inference.rules.model_rules import MODEL_RULES
 from eks_inference.rules.pool_rules import POOL_RULES
@@ -23,15 +23,18 @@ class _Switch:
     reason: str
 
     def covers(self, path: str, rule: str) -> bool:
-        inside = not self.path or path == self.path or path.startswith(f"{self.path}/")
-        return inside and rule == self.rule
+        return rule == self.rule and _is_within(path, self.path)
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Report:
     """What the constructs of one app have defined, judged when the app is synthesized.
 
+    An app and each stage in it are assemblies of their own, which CDK validates one
+    after the other, so that each has a judge for what it holds itself.
+
     Args:
+        stages: Path of every stage with an entry, the app's own included.
         constructs: Every construct with an entry, by path.
         pools: Pools.
         models: Models.
@@ -39,6 +42,7 @@ class Report:
         taken: Paths by what only one construct of a cluster may be called.
     """
 
+    stages: set[str] = field(default_factory=set)
     constructs: dict[str, IConstruct] = field(default_factory=dict)
     pools: list[PoolFacts] = field(default_factory=list)
     models: list[ModelFacts] = field(default_factory=list)
@@ -56,6 +60,9 @@ class Report:
         Raises:
             ConfigurationError: Another construct has made it already.
         """
+        if is_token(key[0]):
+            # what a deployment decides, each stage's deployment decides for itself
+            key = (self.stage_of(path), *key)
         other = self.taken.setdefault((what, *key), path)
         if other != path:
             message = (
@@ -63,6 +70,10 @@ class Report:
                 f"{key[-1]!r} at {path!r} and at {other!r}; rename one"
             )
             raise ConfigurationError([message])
+
+    def stage_of(self, path: str) -> str:
+        """Return the path of the innermost stage that holds a construct."""
+        return max((s for s in self.stages if _is_within(path, s)), key=len)
 
     def severity(self, rule: Rule[Any], path: str) -> Severity:
         """Return what happens when a construct breaks a rule: the nearest switch."""
@@ -72,43 +83,50 @@ class Report:
         # of two on one construct the later one is the app's last word
         return max(reversed(near), key=lambda item: len(item.path)).severity
 
-    def told(self, switch: _Switch) -> list[IConstruct]:
-        """Return where a switch is reported: an app has no messages of its own."""
+    def findings(self, stage: str) -> Iterator[tuple[Severity, str, str, str]]:
+        """Yield severity, rule id, path and message of what is broken in a stage."""
+        for model in self.models:
+            if self.stage_of(model.path) == stage:
+                for model_rule in MODEL_RULES:
+                    severity = self.severity(model_rule, model.path)
+                    for message in model_rule.check(model):
+                        yield severity, model_rule.id, model.path, message
+        for pool in self.pools:
+            if self.stage_of(pool.path) == stage:
+                for pool_rule in POOL_RULES:
+                    severity = self.severity(pool_rule, pool.path)
+                    for message in pool_rule.check(pool):
+                        yield severity, pool_rule.id, pool.path, message
+
+    def told(self, switch: _Switch, stage: str) -> list[IConstruct]:
+        """Return where a stage reports a switch: a stage has no messages of its own."""
         construct = self.constructs[switch.path]
         if not isinstance(construct, Stage):
-            return [construct]
-        paths = [*(pool.path for pool in self.pools)]
-        paths += [model.path for model in self.models]
-        stacks = {stack.node.path: stack for stack in map(self._stack, paths)}
+            return [construct] if self.stage_of(switch.path) == stage else []
+        judged = [pool.path for pool in self.pools]
+        judged += [model.path for model in self.models]
+        stacks = {
+            stack.node.path: stack
+            for stack in (
+                Stack.of(self.constructs[path])
+                for path in judged
+                if self.stage_of(path) == stage and _is_within(path, switch.path)
+            )
+        }
         return list(stacks.values())
-
-    def _stack(self, path: str) -> Stack:
-        return Stack.of(self.constructs[path])
-
-    def findings(self) -> Iterator[tuple[Severity, str, str, str]]:
-        """Yield severity, rule id, path and message of everything that is broken."""
-        for model in self.models:
-            for model_rule in MODEL_RULES:
-                severity = self.severity(model_rule, model.path)
-                for message in model_rule.check(model):
-                    yield severity, model_rule.id, model.path, message
-        for pool in self.pools:
-            for pool_rule in POOL_RULES:
-                severity = self.severity(pool_rule, pool.path)
-                for message in pool_rule.check(pool):
-                    yield severity, pool_rule.id, pool.path, message
 
 
 @jsii.implements(IValidation)
 class _Judge:
-    """Judges the report of an app when CDK validates its tree."""
+    """Judges what a stage holds when CDK validates it."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, stage: str) -> None:
         self._report = report
+        self._stage = stage
 
     def validate(self) -> list[str]:
         errors = []
-        for severity, rule, path, message in self._report.findings():
+        for severity, rule, path, message in self._report.findings(self._stage):
             if severity is Severity.ERROR:
                 errors.append(f"{path}: {message} [{rule}]")
             elif severity is Severity.WARNING:
@@ -116,7 +134,7 @@ class _Judge:
                 Annotations.of(construct).add_warning_v2(rule, message)
         for switch in self._report.switches:
             told = f"{switch.rule} is {switch.severity} here: {switch.reason}"
-            for construct in self._report.told(switch):
+            for construct in self._report.told(switch, self._stage):
                 Annotations.of(construct).add_info(told)
         return errors
 
@@ -133,14 +151,18 @@ def place(scope: IConstruct) -> tuple[Report, str]:
     known = _PLACES.get(scope)
     if known is None:
         node = scope.node
-        # a stage is synthesized, and judged, before the app that it belongs to
-        root = Stage.of(scope) or node.root
-        report = _REPORTS.get(root)
-        if report is None:
-            report = _REPORTS[root] = Report()
-            root.node.add_validation(_Judge(report))
+        report = _REPORTS.setdefault(node.root, Report())
+        # whoever builds a stack without an app has no stage either
+        stage = (Stage.of(scope) or node.root).node
+        if stage.path not in report.stages:
+            report.stages.add(stage.path)
+            stage.add_validation(_Judge(report, stage.path))
         known = _PLACES[scope] = (report, node.path)
     return known
+
+
+def _is_within(path: str, scope_path: str) -> bool:
+    return not scope_path or path == scope_path or path.startswith(f"{scope_path}/")
 
 
 def path_of(scope_path: str, id: str) -> str:
@@ -185,13 +207,22 @@ class Guardrails:
         Raises:
             ConfigurationError: There is no such rule, or no reason.
         """
-        known = {*(item.id for item in MODEL_RULES), *(item.id for item in POOL_RULES)}
         with Problems("guardrails") as problems:
-            problems.one_of("rule", rule, sorted(known))
-            problems.text("reason", reason)
-            problems.one_of("severity", severity, tuple(Severity))
+            problems.include(
+                switch_problems(rule=rule, severity=severity, reason=reason)
+            )
         report, path = place(self._scope)
         report.constructs[path] = self._scope
         report.switches.append(
             _Switch(path=path, rule=rule, severity=Severity(severity), reason=reason)
         )
+
+
+def switch_problems(*, rule: object, severity: object, reason: object) -> list[str]:
+    """Return what is wrong with a switch; see ``Guardrails.switch``."""
+    known = {*(item.id for item in MODEL_RULES), *(item.id for item in POOL_RULES)}
+    problems = Problems()
+    problems.one_of("rule", rule, sorted(known))
+    problems.text("reason", reason)
+    problems.one_of("severity", severity, [item.value for item in Severity])
+    return problems.messages

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from eks_inference._check import Problems, is_token
+from eks_inference._network import private_subnets, subnet_problems
 
 INTERFACE_SERVICES = (
     "ecr.api",
@@ -81,8 +82,11 @@ class InferenceEndpoints(Construct):
                 for service in services:
                     problems.one_of("services", service, INTERFACE_SERVICES)
                 problems.unique("services", services, repair="remove one")
+            problems.include(subnet_problems(vpc, subnets))
             network = _network_of(vpc) if client_cidr is None else client_cidr
-            if network is None:
+            if network is None and not services:
+                pass  # an S3 gateway endpoint admits whoever its route tables serve
+            elif network is None:
                 problems.add(
                     "'client_cidr' must be given for a VPC whose network is not known, "
                     "got None; pass for example '10.0.0.0/16'"
@@ -92,9 +96,7 @@ class InferenceEndpoints(Construct):
                     "'client_cidr' must be a network such as '10.0.0.0/16'", network
                 )
         super().__init__(scope, id)
-        selection = subnets or ec2.SubnetSelection(
-            subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS
-        )
+        selection = private_subnets(subnets)
         self._s3 = ec2.GatewayVpcEndpoint(
             self,
             "S3",

@@ -56,8 +56,15 @@ class ModelStore(Construct):
             problems.integer(
                 "keep_old_versions_days", keep_old_versions_days, minimum=1
             )
+            if encryption_key is not None:
+                problems.resource(
+                    "encryption_key", encryption_key, "key_arn", kind="a key of aws_kms"
+                )
             problems.flag("delete_objects", delete_objects)
-            if delete_objects and removal_policy != cdk.RemovalPolicy.DESTROY:
+            known = problems.instance(
+                "removal_policy", removal_policy, cdk.RemovalPolicy
+            )
+            if known and delete_objects and removal_policy != cdk.RemovalPolicy.DESTROY:
                 problems.broken(
                     "'delete_objects' needs 'removal_policy' DESTROY",
                     removal_policy.name,

@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from eks_inference._check import Problems
-from eks_inference._cluster import AnyCluster, facts
+from eks_inference._cluster import AnyCluster, facts, kind_problems
 
 _POD_IDENTITY = "pods.eks.amazonaws.com"
 
@@ -65,6 +65,7 @@ class PodIdentityRole(Construct):
         with Problems(f"role {id!r}") as problems:
             problems.dns_label("namespace", namespace)
             problems.dns_label("service_account", service_account)
+            problems.include(kind_problems(cluster))
             if not isinstance(statements or {}, Mapping):
                 problems.broken("'statements' must map names to policies", statements)
                 statements = None
@@ -72,6 +73,16 @@ class PodIdentityRole(Construct):
                 problems.not_empty(
                     f"statements[{policy!r}]", content, repair="remove the policy"
                 )
+            if problems.sequence("managed_policies", managed_policies):
+                for managed in managed_policies:
+                    problems.resource(
+                        "managed_policies",
+                        managed,
+                        "managed_policy_arn",
+                        kind="managed policies of aws_iam",
+                    )
+            if description is not None:
+                problems.text("description", description)
         name = facts(cluster).name
         super().__init__(scope, id)
         self._role = iam.Role(

@@ -19,7 +19,8 @@ def compile_cache_manifests(
             ``fs-…::fsap-…``. The driver encrypts the connection by default.
     """
     claim = {"name": claim_name, "namespace": namespace}
-    volume = f"{namespace}-{claim_name}"
+    # volumes have no namespace, and a dash stands in both names: a dot in neither
+    volume = f"{namespace}.{claim_name}"
     access = {"accessModes": ["ReadWriteMany"], "storageClassName": _STORAGE_CLASS}
     return [
         {

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.planning.pool import COLD_START_SECONDS, gpus_needed
 from eks_inference.rules import PoolFacts, Rule, Severity, rule
+from eks_inference.rules.quantity import gib
 
 POOL_RULES: list[Rule[PoolFacts]] = []
 """Every rule for a pool."""
@@ -152,11 +153,12 @@ def _volume_size(pool: PoolFacts) -> Iterator[str]:
         return
     smallest = 50
     for volume in _volumes(pool):
-        size = _gib(str(volume.get("ebs", {}).get("volumeSize", "20Gi")))
-        if volume["deviceName"] == "/dev/xvdb" and size < smallest:
+        size = gib(str(volume.get("ebs", {}).get("volumeSize", "20Gi")))
+        is_data = volume["deviceName"] == "/dev/xvdb"
+        if is_data and size is not None and size < smallest:
             yield (
-                f"data volume must have at least {smallest} GiB, got {size}; raise it "
-                "or use GPUs with local NVMe"
+                f"data volume must have at least {smallest} GiB, got {size:g}; "
+                "raise it or use GPUs with local NVMe"
             )
 
 
@@ -188,13 +190,6 @@ def _volumes(pool: PoolFacts) -> Sequence[Manifest]:
         "blockDeviceMappings", ()
     )
     return volumes
-
-
-def _gib(quantity: str) -> int:
-    """Return a Kubernetes quantity in whole GiB."""
-    number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()  # type: ignore[union-attr]
-    units = {"Gi": 2**30, "G": 10**9, "Ti": 2**40, "T": 10**12, "Mi": 2**20, "M": 10**6}
-    return int(number) * units.get(unit, 1) // 2**30
 
 
 def _seconds(duration: str) -> int | None:
