@@ -15,6 +15,7 @@ from eks_inference import (
     QueueScaledModel,
     QueueScaling,
 )
+from eks_inference.planning import CHECKPOINTS
 from tests.library.cases import default_model, default_pool
 from tests.library.conftest import WINDOW
 
@@ -610,6 +611,55 @@ BROKEN = [
                 "metadata service must require tokens and allow one hop, got "
                 "httpTokens 'required' and httpPutResponseHopLimit 2; leave the "
                 "rendered options in place"
+            )
+        ],
+    ),
+    Broken(
+        rule="modelDoesNotFit",
+        limits={
+            "checkpoint": CHECKPOINTS["llama-3.1-8b"],
+            "weights_gb": None,
+            "max_model_len": 131_072,
+        },
+        pool={"accelerators": [Accelerator.L4]},
+        says=[
+            (
+                "'llama-3.1-8b' must fit 1 of g6.xlarge (l4), got: a sequence of "
+                "131072 tokens needs 16.0 GiB of KV cache, and weights 15.0 GiB + "
+                "overhead 1.7 GiB leave 3.2 GiB of the 19.8 GiB usable of one l4 (0.9 "
+                "of 22.0 GiB), 26128 tokens; a context of 25600 tokens instead of "
+                "131072 or 1 GPU of g6e.xlarge (l40s)"
+            )
+        ],
+    ),
+    Broken(
+        rule="modelDoesNotFit",
+        limits={
+            "checkpoint": CHECKPOINTS["llama-3.1-8b"],
+            "weights_gb": None,
+            "max_model_len": 8_192,
+        },
+        pool={"accelerators": [Accelerator.L4]},
+        model=patched(
+            "Deployment",
+            JsonPatch.add(f"{CONTAINER}/args/-", "--kv-cache-dtype=auto"),
+            JsonPatch.replace(f"{CONTAINER}/args/7", "--tensor-parallel-size=3"),
+        ),
+        says=[
+            (
+                "fit: 'tensor_parallel' must divide the 32 attention heads, got 3; use "
+                "1, 2, 4 or 8 where they do"
+            )
+        ],
+    ),
+    Broken(
+        rule="podExceedsNode",
+        limits={"memory_gib": 800, "cpu": 100},
+        says=[
+            (
+                "a replica must fit a node of the pool, of which gr6.8xlarge is the "
+                "largest (31.85 CPUs and 233.9 GiB less 0.4 and 1 for daemons), got "
+                "100 CPUs and 800 GiB; lower 'cpu' or 'memory_gib'"
             )
         ],
     ),

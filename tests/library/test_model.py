@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from eks_inference import Model
+from eks_inference.planning.catalogue import CHECKPOINTS
 from tests.library.conftest import BadInputs, Bucket, bad_inputs, make_model, refusal
 
 NAME = (
@@ -48,9 +49,34 @@ BAD: BadInputs = [
     ({"weights_gb": float("nan")}, "'weights_gb' must be 0.01 to 2000, got nan"),
     ({"max_model_len": 255}, "'max_model_len' must be 256 to 10000000, got 255"),
     ({"max_model_len": "8k"}, "'max_model_len' must be a whole number, got '8k'"),
+    (
+        {"weights_gb": None},
+        "'weights_gb' must be a number, got None; a 'checkpoint' would say it",
+    ),
+    (
+        {"max_model_len": None},
+        "'max_model_len' must be a whole number, got None; a 'checkpoint' would say it",
+    ),
+    (
+        {"checkpoint": "mistral-7b-awq"},
+        "'checkpoint' must be of class Checkpoint, got 'mistral-7b-awq'",
+    ),
+    (
+        {"checkpoint": CHECKPOINTS["mistral-7b-awq"], "weights_gb": 14.5},
+        (
+            "'weights_gb' must be that of the 'checkpoint' 'mistral-7b-awq' (4.15), "
+            "got 14.5; leave it out"
+        ),
+    ),
+    (
+        {"checkpoint": CHECKPOINTS["mistral-7b-awq"], "max_model_len": 40_000},
+        (
+            "'max_model_len' must be 256 to 32768, got 40000; 'mistral-7b-awq' was "
+            "made for 32768 tokens"
+        ),
+    ),
     ({"max_num_seqs": 1}, "'max_num_seqs' must be 2 to 4096, got 1"),
     ({"max_num_seqs": 4097}, "'max_num_seqs' must be 2 to 4096, got 4097"),
-    ({"max_num_seqs": None}, "'max_num_seqs' must be a whole number, got None"),
     ({"gpus": 0}, "'gpus' must be 1 to 8, got 0"),
     ({"gpus": 9}, "'gpus' must be 1 to 8, got 9"),
     ({"gpus": True}, "'gpus' must be a whole number, got True"),

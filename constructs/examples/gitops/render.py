@@ -15,7 +15,7 @@ from eks_inference import Accelerator, Capacity, Drain, Model, QueueScaling, Sig
 from eks_inference.manifests.gpu_pool import node_class, node_pool
 from eks_inference.manifests.serving import Serving, serving_manifests
 from eks_inference.node_identity import NodeIdentity
-from eks_inference.planning import GpuPool, plan_serving
+from eks_inference.planning import CHECKPOINTS, GpuPool, plan_serving
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ model = Model.from_bucket(
     Bucket("our-model-weights"),
     "models/mistral-7b-instruct-awq/",
     name="mistral-7b",
-    weights_gb=4.15,
+    checkpoint=CHECKPOINTS["mistral-7b-awq"],
     max_model_len=8192,
 )
 scaling = QueueScaling(min_replicas=1, max_replicas=10)

@@ -11,6 +11,7 @@ from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 from constructs import Construct
 
 from eks_inference import GpuInferencePool, Model, QueueScaledModel
+from eks_inference.planning import CHECKPOINTS
 
 
 class Chat(cdk.Stack):
@@ -30,8 +31,7 @@ class Chat(cdk.Stack):
                 weights,
                 "models/mistral-7b-instruct-awq/",
                 name="mistral-7b",
-                weights_gb=4.15,
-                max_model_len=8192,
+                checkpoint=CHECKPOINTS["mistral-7b-awq"],
             ),
         )
         cdk.CfnOutput(self, "Endpoint", value=chat.endpoint)

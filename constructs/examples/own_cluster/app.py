@@ -19,6 +19,7 @@ from eks_inference import (
     QueueScaledModel,
     QueueScaling,
 )
+from eks_inference.planning import CHECKPOINTS
 
 
 class Platform(cdk.Stack):
@@ -58,7 +59,7 @@ class Serving(cdk.Stack):
                 platform.store,
                 "models/mistral-7b-instruct-awq/",
                 name="mistral-7b",
-                weights_gb=4.15,
+                checkpoint=CHECKPOINTS["mistral-7b-awq"],
                 max_model_len=8192,
             ),
             scaling=QueueScaling(min_replicas=1, max_replicas=4),

@@ -1,6 +1,7 @@
 """Three models on one pool: one is always warm, one sleeps at night, one is small.
 
-The pool's limit covers all of them at once, or the synthesis says so.
+The pool's GPUs follow from the models. Its limit covers all of them at once, or the
+synthesis says so.
 """
 
 import aws_cdk as cdk
@@ -17,12 +18,11 @@ from eks_inference import (
     QueueScaledModel,
     QueueScaling,
 )
-
-WEIGHTS = "models/mistral-7b-instruct-awq/"
+from eks_inference.planning import CHECKPOINTS
 
 
 class Models(cdk.Stack):
-    """Three ways to serve the same weights."""
+    """Three models that share their nodes."""
 
     def __init__(self, scope: Construct, id: str) -> None:
         super().__init__(scope, id)
@@ -34,27 +34,40 @@ class Models(cdk.Stack):
             self, "Cluster", cluster_name="shared", kubectl_provider=provider
         )
         store = ModelStore(self, "Store")
-        pool = GpuInferencePool(self, "Gpu", cluster=cluster, max_gpus=9)
+        models = {
+            name: Model.from_bucket(
+                store,
+                f"models/{name}/",
+                name=name,
+                checkpoint=CHECKPOINTS[checkpoint],
+                max_model_len=context,
+            )
+            for name, checkpoint, context in (
+                ("chat", "llama-3.1-8b-fp8", 8192),
+                ("reports", "qwen2.5-14b-awq", 16384),
+                ("titles", "mistral-7b-awq", 2048),
+            )
+        }
+        pool = GpuInferencePool.for_models(
+            self, "Gpu", models=list(models.values()), cluster=cluster, max_gpus=10
+        )
         cache = CompileCache.from_claim_name("vllm-compile-cache")
         office_hours = Activation.schedule(
             timezone="Europe/Berlin", start="0 8 * * 1-5", end="0 19 * * 1-5"
         )
-        for name, context, scaling in (
-            ("chat", 8192, QueueScaling(min_replicas=1, max_replicas=6)),
+        for name, scaling in (
+            ("chat", QueueScaling(min_replicas=1, max_replicas=6)),
             (
                 "reports",
-                32768,
                 QueueScaling(min_replicas=0, max_replicas=2, activation=office_hours),
             ),
-            ("titles", 2048, QueueScaling(min_replicas=1, max_replicas=1)),
+            ("titles", QueueScaling(min_replicas=1, max_replicas=1)),
         ):
             QueueScaledModel(
                 self,
                 name.title(),
                 pool=pool,
-                model=Model.from_bucket(
-                    store, WEIGHTS, name=name, weights_gb=4.15, max_model_len=context
-                ),
+                model=models[name],
                 scaling=scaling,
                 compile_cache=cache,
             )

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from eks_inference._check import ConfigurationError
     from eks_inference.accelerator import Accelerator
     from eks_inference.activation import Activation
+    from eks_inference.architecture import Architecture
     from eks_inference.capacity import Capacity
+    from eks_inference.checkpoint import Checkpoint
     from eks_inference.compile_cache import CompileCache, ICompileCache
     from eks_inference.drain import Drain
     from eks_inference.gpu_inference_pool import GpuInferencePool, IGpuInferencePool
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from eks_inference.node_identity import NodeIdentity
     from eks_inference.platform_requirements import PlatformRequirements, Requirement
     from eks_inference.pod_identity_role import PodIdentityRole
+    from eks_inference.quantization import Quantization
     from eks_inference.queue_scaled_model import QueueScaledModel
     from eks_inference.rules import Severity
     from eks_inference.scaling import QueueScaling
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Accelerator",
     "Activation",
+    "Architecture",
     "Capacity",
+    "Checkpoint",
     "CompileCache",
     "ConfigurationError",
     "Drain",
@@ -46,6 +51,7 @@ __all__ = [
     "NodeIdentity",
     "PlatformRequirements",
     "PodIdentityRole",
+    "Quantization",
     "QueueScaledModel",
     "QueueScaling",
     "Requirement",
@@ -59,7 +65,9 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "_check": ["ConfigurationError"],
         "accelerator": ["Accelerator"],
         "activation": ["Activation"],
+        "architecture": ["Architecture"],
         "capacity": ["Capacity"],
+        "checkpoint": ["Checkpoint"],
         "compile_cache": ["CompileCache", "ICompileCache"],
         "drain": ["Drain"],
         "gpu_inference_pool": ["GpuInferencePool", "IGpuInferencePool"],
@@ -71,6 +79,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "node_identity": ["NodeIdentity"],
         "platform_requirements": ["PlatformRequirements", "Requirement"],
         "pod_identity_role": ["PodIdentityRole"],
+        "quantization": ["Quantization"],
         "queue_scaled_model": ["QueueScaledModel"],
         "rules": ["Severity"],
         "scaling": ["QueueScaling"],

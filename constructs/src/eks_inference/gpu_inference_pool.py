@@ -1,7 +1,7 @@
 """A pool of GPU nodes that grows when models ask for it and shrinks to nothing."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from constructs import Construct, IDependable
 
@@ -12,8 +12,11 @@ from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
 from eks_inference.guardrails import path_of, place
 from eks_inference.manifests.gpu_pool import node_class, node_pool
+from eks_inference.model import Model
 from eks_inference.node_identity import NodeIdentity
+from eks_inference.planning.kernels import DEFAULT_VLLM_VERSION
 from eks_inference.planning.pool import GpuPool
+from eks_inference.planning.sharing import shared_nodes
 from eks_inference.rules import PoolFacts
 
 _KINDS = ("EC2NodeClass", "NodePool")
@@ -164,6 +167,72 @@ class GpuInferencePool(Construct):
         report.pools.append(self._facts)
         report.constructs[path] = self
         self._manifest = apply(self, "Resource", cluster=cluster, manifests=manifests)
+
+    @classmethod
+    def for_models(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        models: Sequence[Model],
+        cluster: AnyCluster,
+        accelerators: Sequence[Accelerator] | None = None,
+        gpus_per_node: int | None = None,
+        vllm_version: str = DEFAULT_VLLM_VERSION,
+        **others: Any,
+    ) -> Self:
+        """Define a pool whose GPUs follow from the models that share it.
+
+        The cheapest nodes on which every model fits, and other GPUs whose nodes cost
+        at most twice as much; see ``shared_nodes`` in ``eks_inference.planning``.
+
+        Args:
+            scope: Owner.
+            id: Construct id.
+            models: Models with a checkpoint.
+            cluster: Cluster with a kubectl provider.
+            accelerators: GPUs to choose from. Default: all with x86-64 processors.
+            gpus_per_node: GPUs of a node. Default: any number.
+            vllm_version: Release of vLLM. Default: that of the library's image.
+            others: The other arguments of the class, by name.
+
+        Raises:
+            ConfigurationError: A model fits no GPU, two models have none in common,
+                or values break rules.
+
+        Example:
+            ```python
+            from eks_inference.planning import CHECKPOINTS
+
+            chat = Model.from_bucket(
+                store,
+                "models/llama-8b/",
+                name="llama-8b",
+                checkpoint=CHECKPOINTS["llama-3.1-8b"],
+            )
+            pool = GpuInferencePool.for_models(
+                stack, "Shared", models=[chat], cluster=cluster
+            )
+            ```
+        """
+        with Problems(f"pool {id!r}") as problems:
+            nodes = problems.attempt(
+                lambda: shared_nodes(
+                    models,
+                    accelerators=accelerators,
+                    gpus_per_node=gpus_per_node,
+                    vllm_version=vllm_version,
+                )
+            )
+        assert nodes is not None  # or its problems have been raised
+        return cls(
+            scope,
+            id,
+            cluster=cluster,
+            accelerators=nodes.accelerators,
+            gpus_per_node=nodes.gpus_per_node,
+            **others,
+        )
 
     @classmethod
     def from_pool_name(

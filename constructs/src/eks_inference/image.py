@@ -1,5 +1,7 @@
 """What the name of a container image must look like."""
 
+import re
+
 from eks_inference._check import Problems
 
 _DIGEST = r"sha256:[0-9a-f]{64}"
@@ -33,3 +35,14 @@ def image_problems(repository: object, tag: object, digest: object) -> list[str]
     if digest != "":
         problems.matches("digest", digest, _DIGEST, rule="'sha256:' and 64 hex digits")
     return problems.messages
+
+
+def vllm_version(image: str) -> str | None:
+    """Return the release of vLLM that the tag of an image names, or None.
+
+    Args:
+        image: Name with a tag that begins with a release, as those of vLLM
+            (``v0.33.0``) and of AWS (``0.31.0-gpu-py312-…``) do.
+    """
+    match = re.search(r":v?(\d+\.\d+\.\d+)(?!\d)[^/]*$", image)
+    return match[1] if match else None

@@ -4,8 +4,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from eks_inference._check import DNS_LABEL_LIMIT, Problems
+from eks_inference.checkpoint import Checkpoint
 
 _HPA_NAME_PREFIX = len("keda-hpa-")
+
+_ROUNDING = 0.02
+"""How far a size that somebody has written down may be from the checkpoint's."""
 
 
 class ModelBucket(Protocol):
@@ -44,19 +48,29 @@ class Model:
         bucket: Bucket that holds the weights as safetensors.
         prefix: Key prefix of the weights, with a trailing slash. The model's role
             can read below this prefix and nowhere else.
+        checkpoint: What the weights are the weights of, such as
+            ``CHECKPOINTS["mistral-7b-awq"]``. With it, a model that does not fit its
+            pool is refused, and what follows from it need not be said. Default: not
+            known.
         weights_gb: Size of the safetensors in decimal gigabytes. Bounds the
-            streamer's buffer and its concurrency.
-        max_model_len: Longest sequence (prompt and answer) in tokens.
+            streamer's buffer and its concurrency. Default: the checkpoint's.
+        max_model_len: Longest sequence (prompt and answer) in tokens. Default: what
+            the checkpoint was made for, or as much of it as fits every GPU of the
+            pool.
         max_num_seqs: Sequences that one replica processes at once. vLLM's own
             default (256, or 1024 on large GPUs) would leave the queue empty until
-            latency has long suffered, so it is always stated. Default: 32.
-        gpus: GPUs per replica, which is also the tensor-parallel size. Default: 1.
+            latency has long suffered, so it is always stated. Default: 32, or fewer
+            where the KV cache has no room for so many of usual length.
+        gpus: GPUs per replica, which is also the tensor-parallel size. Default: the
+            fewest that the checkpoint fits, and 1 without one.
         gpu_memory_utilization: Share of GPU memory that vLLM claims. Default: 0.9,
             below vLLM 0.33's 0.92, which leaves less for CUDA graphs.
-        cpu: CPUs that a replica requests. Default: 3, which with the daemons of a
-            node fits the 3.92 allocatable CPUs of a 4 vCPU instance. Not measured.
-        memory_gib: Memory of a replica in GiB, request and limit. Default: 12, which
-            fits the 14.1 GiB of a g5.xlarge or g6.xlarge. Not measured.
+        cpu: CPUs that a replica requests. Default: 3 for each GPU, which with the
+            daemons of a node fits the 3.92 allocatable CPUs of a 4 vCPU instance. Not
+            measured.
+        memory_gib: Memory of a replica in GiB, request and limit. Default: 12 for
+            each GPU, which fits the 13.8 GiB that pods get of a g5.xlarge or
+            g6.xlarge. Not measured.
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
@@ -78,13 +92,14 @@ class Model:
     name: str
     bucket: ModelBucket = field(compare=False, repr=False)
     prefix: str
-    weights_gb: float
-    max_model_len: int
-    max_num_seqs: int = 32
-    gpus: int = 1
+    checkpoint: Checkpoint | None = None
+    weights_gb: float | None = None
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    gpus: int | None = None
     gpu_memory_utilization: float = 0.9
-    cpu: int = 3
-    memory_gib: int = 12
+    cpu: int | None = None
+    memory_gib: int | None = None
 
     def __post_init__(self) -> None:
         with Problems(f"model {self.name!r}") as problems:
@@ -92,6 +107,7 @@ class Model:
                 model_problems(
                     name=self.name,
                     prefix=self.prefix,
+                    checkpoint=self.checkpoint,
                     weights_gb=self.weights_gb,
                     max_model_len=self.max_model_len,
                     max_num_seqs=self.max_num_seqs,
@@ -109,9 +125,10 @@ class Model:
         prefix: str,
         *,
         name: str,
-        weights_gb: float,
-        max_model_len: int,
-        **limits: float,
+        checkpoint: Checkpoint | None = None,
+        weights_gb: float | None = None,
+        max_model_len: int | None = None,
+        **limits: float | None,
     ) -> Self:
         """Return the model whose weights lie below ``prefix`` in ``bucket``.
 
@@ -119,8 +136,10 @@ class Model:
             bucket: Bucket or ``ModelStore`` that holds the weights.
             prefix: Key prefix of the weights, with a trailing slash.
             name: Name that clients send as ``model``.
-            weights_gb: Size of the safetensors in decimal gigabytes.
-            max_model_len: Longest sequence in tokens.
+            checkpoint: What the weights are the weights of. Default: not known.
+            weights_gb: Size of the safetensors in decimal gigabytes. Default: the
+                checkpoint's.
+            max_model_len: Longest sequence in tokens. Default: the checkpoint's.
             limits: The other arguments of the class, by name.
 
         Raises:
@@ -130,10 +149,19 @@ class Model:
             name=name,
             bucket=bucket,
             prefix=prefix,
+            checkpoint=checkpoint,
             weights_gb=weights_gb,
             max_model_len=max_model_len,
             **limits,  # type: ignore[arg-type]  # checked by __post_init__
         )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights in bytes."""
+        if self.weights_gb is not None:
+            return round(self.weights_gb * 1e9)
+        assert self.checkpoint is not None  # or the model would have been refused
+        return self.checkpoint.weight_bytes
 
     @property
     def uri(self) -> str:
@@ -151,6 +179,7 @@ def model_problems(
     *,
     name: object,
     prefix: object,
+    checkpoint: object,
     weights_gb: object,
     max_model_len: object,
     max_num_seqs: object,
@@ -175,13 +204,71 @@ def model_problems(
         rule=PREFIX_RULE,
         repair="for example 'models/mistral-7b-awq/'",
     )
-    problems.number("weights_gb", weights_gb, minimum=0.01, maximum=2_000)
-    problems.integer("max_model_len", max_model_len, minimum=256, maximum=10_000_000)
-    problems.integer("max_num_seqs", max_num_seqs, minimum=2, maximum=4_096)
-    problems.integer("gpus", gpus, minimum=1, maximum=8)
+    if checkpoint is None:
+        problems.include(_bare_problems(weights_gb, max_model_len))
+    elif problems.instance("checkpoint", checkpoint, Checkpoint):
+        assert isinstance(checkpoint, Checkpoint)
+        problems.include(_checkpoint_problems(checkpoint, weights_gb, max_model_len))
+    _optional(problems, "max_num_seqs", max_num_seqs, 2, 4_096)
+    _optional(problems, "gpus", gpus, 1, 8)
     problems.number(
         "gpu_memory_utilization", gpu_memory_utilization, minimum=0.1, maximum=0.98
     )
-    problems.integer("cpu", cpu, minimum=1, maximum=192)
-    problems.integer("memory_gib", memory_gib, minimum=4, maximum=3_072)
+    _optional(problems, "cpu", cpu, 1, 192)
+    _optional(problems, "memory_gib", memory_gib, 4, 3_072)
+    return problems.messages
+
+
+def _optional(
+    problems: Problems, name: str, value: object, minimum: int, maximum: int
+) -> None:
+    if value is not None:
+        problems.integer(name, value, minimum=minimum, maximum=maximum)
+
+
+def _bare_problems(weights_gb: object, max_model_len: object) -> list[str]:
+    problems = Problems()
+    missing = "a 'checkpoint' would say it"
+    problems.number(
+        "weights_gb",
+        weights_gb,
+        minimum=0.01,
+        maximum=2_000,
+        repair=missing if weights_gb is None else "",
+    )
+    problems.integer(
+        "max_model_len",
+        max_model_len,
+        minimum=256,
+        maximum=10_000_000,
+        repair=missing if max_model_len is None else "",
+    )
+    return problems.messages
+
+
+def _checkpoint_problems(
+    checkpoint: Checkpoint, weights_gb: object, max_model_len: object
+) -> list[str]:
+    problems = Problems()
+    known = checkpoint.weights_gb
+    if weights_gb is not None and problems.number(
+        "weights_gb", weights_gb, minimum=0.01, maximum=2_000
+    ):
+        assert isinstance(weights_gb, int | float)
+        if abs(weights_gb - known) > _ROUNDING * known:
+            problems.broken(
+                f"'weights_gb' must be that of the 'checkpoint' {checkpoint.name!r} "
+                f"({known:.2f})",
+                weights_gb,
+                "leave it out",
+            )
+    if max_model_len is not None:
+        most = checkpoint.architecture.context
+        problems.integer(
+            "max_model_len",
+            max_model_len,
+            minimum=256,
+            maximum=most,
+            repair=f"{checkpoint.name!r} was made for {most} tokens",
+        )
     return problems.messages

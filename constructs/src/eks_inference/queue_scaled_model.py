@@ -13,9 +13,11 @@ from eks_inference.compile_cache import ICompileCache
 from eks_inference.drain import Drain
 from eks_inference.gpu_inference_pool import IGpuInferencePool
 from eks_inference.guardrails import path_of, place
+from eks_inference.image import vllm_version
 from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.manifests.serving import PORT, Serving, serving_manifests
 from eks_inference.model import Model
+from eks_inference.planning.kernels import DEFAULT_VLLM_VERSION
 from eks_inference.planning.serving import ServingPlan, plan_serving
 from eks_inference.pod_identity_role import PodIdentityRole
 from eks_inference.rules import ModelFacts, PoolFacts
@@ -116,7 +118,11 @@ class QueueScaledModel(Construct):
                 problems.broken("'pool' must be a pool of GPU nodes", pool)
             else:
                 problems.include(cluster_problems(pool.cluster))
-            problems.sequence("after", after)
+            if problems.sequence("after", after):
+                for part in after:
+                    # dependables have nothing in common but that JavaScript has them
+                    if not hasattr(part, "__jsii_type__"):
+                        problems.broken("'after' must hold constructs", part)
             problems.include(patch_problems(patches, _KINDS))
             for argument, value, kind in (
                 ("model", model, Model),
@@ -128,9 +134,21 @@ class QueueScaledModel(Construct):
             problems.include(
                 _name_problems(image, namespace, priority_class_name, compile_cache)
             )
+        version = vllm_version(image) or DEFAULT_VLLM_VERSION
+        with Problems(f"model {id!r}") as problems:
+            plan = problems.attempt(
+                lambda: plan_serving(
+                    model=model,
+                    scaling=scaling,
+                    pool=pool.pool,
+                    vllm_version=version,
+                    has_compile_cache=compile_cache is not None,
+                )
+            )
+        assert plan is not None  # or its problems have been raised
         serving = Serving(
             model=model,
-            plan=plan_serving(model=model, scaling=scaling, pool=pool.pool),
+            plan=plan,
             scaling=scaling,
             drain=drain,
             signal=signal,
@@ -156,6 +174,8 @@ class QueueScaledModel(Construct):
                 name=model.name,
                 has_activation=scaling.activation is not None,
                 pool=pool_facts,
+                checkpoint=model.checkpoint,
+                vllm_version=version,
                 manifests={manifest["kind"]: manifest for manifest in manifests},
             )
         )

@@ -262,8 +262,9 @@ def scaled_object(serving: Serving) -> Manifest:
 
 
 def _container(serving: Serving) -> Manifest:
-    model, plan = serving.model, serving.plan
-    gpus = str(model.gpus)
+    plan, sizing = serving.plan, serving.plan.sizing
+    gpus = str(sizing.gpus)
+    memory = f"{sizing.memory_gib}Gi"
     return {
         "name": "vllm",
         "image": serving.image,
@@ -279,11 +280,11 @@ def _container(serving: Serving) -> Manifest:
         "ports": [{"name": PORT_NAME, "containerPort": PORT}],
         "resources": {
             "requests": {
-                "cpu": str(model.cpu),
-                "memory": f"{model.memory_gib}Gi",
+                "cpu": str(sizing.cpu),
+                "memory": memory,
                 NVIDIA_GPU: gpus,
             },
-            "limits": {"memory": f"{model.memory_gib}Gi", NVIDIA_GPU: gpus},
+            "limits": {"memory": memory, NVIDIA_GPU: gpus},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -318,10 +319,10 @@ def vllm_arguments(serving: Serving) -> list[str]:
         f"--served-model-name={model.name}",
         "--load-format=runai_streamer",
         f'--model-loader-extra-config={{"concurrency":{plan.streamer_concurrency}}}',
-        f"--max-model-len={model.max_model_len}",
-        f"--max-num-seqs={model.max_num_seqs}",
+        f"--max-model-len={plan.sizing.max_model_len}",
+        f"--max-num-seqs={plan.sizing.max_num_seqs}",
         f"--gpu-memory-utilization={model.gpu_memory_utilization}",
-        f"--tensor-parallel-size={model.gpus}",
+        f"--tensor-parallel-size={plan.sizing.gpus}",
         f"--shutdown-timeout={serving.drain.shutdown_timeout_seconds}",
     ]
     if plan.dtype is not None:

@@ -1,5 +1,6 @@
 """A pool of GPU nodes as a value: what Karpenter may launch, and for how long."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -151,15 +152,25 @@ def gpus_needed(replicas: Iterable[tuple[int, int]], *, gpus_per_node: int) -> i
 
     Args:
         replicas: GPUs of a replica and number of such replicas, for each model.
-        gpus_per_node: GPUs of a node; a replica that needs more is left out.
+        gpus_per_node: GPUs of a node; a replica that needs more, or none, is left out.
     """
-    free: list[int] = []
+    nodes: Counter[int] = Counter()  # by their free GPUs
     for gpus, count in sorted(replicas, reverse=True):
-        for _ in range(count if gpus <= gpus_per_node else 0):
-            for node, room in enumerate(free):
-                if room >= gpus:
-                    free[node] -= gpus
-                    break
-            else:
-                free.append(gpus_per_node - gpus)
-    return len(free) * gpus_per_node
+        if not 0 < gpus <= gpus_per_node:
+            continue
+        # the fullest node first, and new ones when none has room
+        for room in [free for free in sorted(nodes) if free >= gpus]:
+            count -= _fill(nodes, room, gpus=gpus, count=count)  # noqa: PLW2901
+        nodes[gpus_per_node] = -(-count // (gpus_per_node // gpus))
+        _fill(nodes, gpus_per_node, gpus=gpus, count=count)
+    return sum(nodes.values()) * gpus_per_node
+
+
+def _fill(nodes: Counter[int], room: int, *, gpus: int, count: int) -> int:
+    """Place replicas on nodes with the same room, and return how many found some."""
+    most = room // gpus
+    full, last = divmod(min(count, nodes[room] * most), most)
+    nodes[room] -= full + bool(last)
+    nodes[room - most * gpus] += full
+    nodes[room - last * gpus] += bool(last)
+    return full * most + last

@@ -1,10 +1,19 @@
 """The numbers that follow from a model, its scaling and its pool, each stated once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eks_inference.model import Model
+from eks_inference.planning.cold_start_ledger import cold_start
+from eks_inference.planning.cold_start_values import (
+    ColdStart,
+    ColdStartOptions,
+    CompileCacheState,
+    Storage,
+)
+from eks_inference.planning.kernels import DEFAULT_VLLM_VERSION
 from eks_inference.planning.pool import GpuPool
+from eks_inference.planning.sizing import Sizing, size_replica
 from eks_inference.scaling import QueueScaling
 
 _GIB = 1024**3
@@ -12,9 +21,17 @@ _GIB = 1024**3
 _PROBE_PERIOD_SECONDS = 5
 
 _STARTUP_BUDGET_SECONDS = 900
-"""A start-up probe that runs out kills the container, which then starts from nothing;
-a generous budget costs nothing when the start is fast. Starts on small instances have
-been measured at up to ten minutes."""
+"""What a container may take to start at least. A start-up probe that runs out kills the
+container, which then starts from nothing; a generous budget costs nothing when the
+start is fast. Starts on small instances have been measured at up to ten minutes."""
+
+_STARTUP_MARGIN = 3
+"""How much longer than nine of ten starts a container may take."""
+
+_IN_THE_CONTAINER = ("process", "weights", "compile", "capture")
+
+_FAST_VOLUME_MIB = 1_000
+"""Throughput of the data volume of nodes without NVMe, in MiB/s (``GpuPool``)."""
 
 _STREAMER_CONCURRENCY = 16
 """Requests that the Run:ai streamer sends at once. Its default for object storage is
@@ -32,22 +49,29 @@ class ServingPlan:
     """What the manifests need to know beyond what the user has said.
 
     Args:
+        sizing: How large a replica is.
         scaling_target: Value of the formula at which one replica is full.
         probe_period_seconds: Time between two probes, in seconds.
         startup_failures: Failed start-up probes before the container is killed.
         streamer_concurrency: Requests to S3 at once.
         streamer_memory_bytes: Host memory of the streamer's buffer, in bytes.
         dtype: Value of ``--dtype``, or None to let vLLM read it from the model.
+        cold_start_options: What the platform decides about a start.
+        cold_start: How long a new replica takes on the slowest GPU of the pool, where
+            the compile cache, if there is one, has its kernels.
         cache_key: Directory of the compile cache: model, then GPUs. vLLM itself
             separates GPU models and versions inside.
     """
 
+    sizing: Sizing
     scaling_target: int
     probe_period_seconds: int
     startup_failures: int
     streamer_concurrency: int
     streamer_memory_bytes: int
     dtype: str | None
+    cold_start_options: ColdStartOptions
+    cold_start: ColdStart
     cache_key: str
 
     @property
@@ -56,32 +80,95 @@ class ServingPlan:
         return self.startup_failures * self.probe_period_seconds
 
 
-def plan_serving(*, model: Model, scaling: QueueScaling, pool: GpuPool) -> ServingPlan:
+def plan_serving(
+    *,
+    model: Model,
+    scaling: QueueScaling,
+    pool: GpuPool,
+    vllm_version: str = DEFAULT_VLLM_VERSION,
+    has_compile_cache: bool = False,
+) -> ServingPlan:
     """Return what follows from the values.
 
     Args:
         model: What is served.
         scaling: When replicas are added and removed.
         pool: Where the replicas run.
+        vllm_version: Release of vLLM. Default: that of the library's image.
+        has_compile_cache: Whether replicas share compiled kernels. Default: False.
+
+    Raises:
+        ConfigurationError: The model cannot be divided among its GPUs.
     """
+    sizing = size_replica(model, pool, vllm_version=vllm_version)
     needs_half = any(
         item.compute_capability < _BF16_CAPABILITY for item in pool.accelerators
     )
     gpus = "-".join(sorted({item.gpu_name for item in pool.accelerators}))
+    concurrency = max(
+        _STREAMER_CONCURRENCY, math.ceil(model.weight_bytes / 1e9 / _GB_PER_STREAM)
+    )
+    compiling = ColdStartOptions(
+        storage=Storage.NVME if pool.has_local_nvme else Storage.EBS,
+        ebs_throughput_mib=_FAST_VOLUME_MIB,
+        streamer_concurrency=concurrency,
+        compile_cache=CompileCacheState.NONE,
+        capture_sizes=capture_sizes(sizing.max_num_seqs),
+        min_replicas=scaling.min_replicas,
+        startup_probe_seconds=_PROBE_PERIOD_SECONDS,
+        readiness_probe_seconds=_PROBE_PERIOD_SECONDS,
+    )
+    usual = compiling
+    if has_compile_cache:
+        usual = replace(compiling, compile_cache=CompileCacheState.EFS_HIT)
     return ServingPlan(
-        scaling_target=_share(scaling.target_share, model.max_num_seqs),
+        sizing=sizing,
+        scaling_target=_share(scaling.target_share, sizing.max_num_seqs),
         probe_period_seconds=_PROBE_PERIOD_SECONDS,
-        startup_failures=_STARTUP_BUDGET_SECONDS // _PROBE_PERIOD_SECONDS,
-        streamer_concurrency=max(
-            _STREAMER_CONCURRENCY, math.ceil(model.weights_gb / _GB_PER_STREAM)
-        ),
+        startup_failures=_startup_failures(sizing, model, compiling),
+        streamer_concurrency=concurrency,
         # a third of the pod: the rest is Python, CUDA's host side and torch.compile
-        streamer_memory_bytes=min(
-            round(model.weights_gb * 1e9), model.memory_gib * _GIB // 3
-        ),
+        streamer_memory_bytes=min(model.weight_bytes, sizing.memory_gib * _GIB // 3),
         dtype="half" if needs_half else None,
+        cold_start_options=usual,
+        cold_start=_slowest(sizing, model, usual),
         cache_key=f"{model.name}/{gpus}",
     )
+
+
+def capture_sizes(max_num_seqs: int) -> int:
+    """Return how many CUDA graphs vLLM captures.
+
+    Batches of 1, 2 and 4, of every 8th size below 256 and of every 16th from there on,
+    up to twice ``max_num_seqs`` and at most 512 (``_set_cudagraph_sizes`` in
+    vllm/config/vllm.py, vLLM 0.31).
+
+    Args:
+        max_num_seqs: Sequences that a replica processes at once.
+    """
+    largest = min(2 * max_num_seqs, 512)
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
+    return sum(size <= largest for size in sizes)
+
+
+def _starts(sizing: Sizing, model: Model, options: ColdStartOptions) -> list[ColdStart]:
+    return [
+        cold_start(instance=item, weight_bytes=model.weight_bytes, options=options)
+        for item in sizing.instances
+    ]
+
+
+def _slowest(sizing: Sizing, model: Model, options: ColdStartOptions) -> ColdStart:
+    return max(_starts(sizing, model, options), key=lambda start: start.p90)
+
+
+def _startup_failures(sizing: Sizing, model: Model, options: ColdStartOptions) -> int:
+    inside = (
+        [phase for phase in start.phases if phase.name in _IN_THE_CONTAINER]
+        for start in _starts(sizing, model, options)
+    )
+    seconds = _STARTUP_MARGIN * max(ColdStart(tuple(phases)).p90 for phases in inside)
+    return math.ceil(max(_STARTUP_BUDGET_SECONDS, seconds) / _PROBE_PERIOD_SECONDS)
 
 
 def _share(share: float, of: int) -> int:

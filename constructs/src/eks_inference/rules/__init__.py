@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
 
+from eks_inference.checkpoint import Checkpoint
 from eks_inference.manifests import Manifest
 from eks_inference.planning.pool import GpuPool
 
@@ -53,6 +54,8 @@ class ModelFacts:
         name: Name of the model.
         has_activation: Whether something outside the pods wakes the model.
         pool: The pool that it runs on.
+        checkpoint: What its weights are the weights of, if that is known.
+        vllm_version: Release of vLLM.
         manifests: Its objects by kind.
     """
 
@@ -60,6 +63,8 @@ class ModelFacts:
     name: str
     has_activation: bool
     pool: PoolFacts
+    checkpoint: Checkpoint | None
+    vllm_version: str
     manifests: Mapping[str, Manifest]
 
     @property

@@ -6,10 +6,11 @@ from eks_inference.drain import SPOT_GRACE_LIMIT_SECONDS, TEARDOWN_SECONDS
 from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.planning.pool import COLD_START_SECONDS, NODE_DRAIN_LIMIT_SECONDS
 from eks_inference.rules import ModelFacts, Rule, Severity, rule
+from eks_inference.rules.fit_rules import FIT_RULES
 from eks_inference.rules.scaling_rules import SCALING_RULES
 
-MODEL_RULES: list[Rule[ModelFacts]] = [*SCALING_RULES]
-"""Every rule for a model, those for its autoscaler included."""
+MODEL_RULES: list[Rule[ModelFacts]] = [*SCALING_RULES, *FIT_RULES]
+"""Every rule for a model, those for its autoscaler and its nodes included."""
 
 
 @rule(
