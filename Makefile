@@ -2,8 +2,10 @@
 #
 #   STAGE=prod             the stage (infra/stages.py); dev where nothing is said
 #   ACCOUNT=… REGION=…     where it goes; else to the account of the credentials
+#   MODEL=llama-3.1-8b     the model to plan: a name, a config.json or a folder
 
 STAGE ?= dev
+MODEL ?= mistral-7b-awq
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +15,7 @@ CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy bench api docs dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy plan simulate bench validate instances api docs dist clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
@@ -41,7 +43,7 @@ manifests: synth ## Write every Kubernetes object of a stage to build/manifests
 	@python -m k8s.render cdk.out build/manifests
 
 test: check ## Run every check and test
-	@pytest
+	@pytest -n logical --dist loadfile
 
 check: $(VENV)/.tools ## Check style, types and layers
 	@ruff format --check --quiet . && ruff check --quiet .
@@ -66,9 +68,26 @@ deploy: $(VENV)/.app ## Deploy a stage
 destroy: $(VENV)/.app ## Delete a stage, models first
 	@cdk destroy --all $(CONTEXT)
 
+plan: $(VENV)/.app ## Plan a model before it costs anything: MODEL=mistral-7b-awq
+	@eks-inference plan $(MODEL)
+
+simulate: $(VENV)/.app ## Replay a trace against a model: MODEL=mistral-7b-awq
+	@eks-inference simulate --model $(MODEL)
+
 bench: $(VENV)/.tools ## Measure what a synthesis costs
 	@python benchmarks/synth.py
 	@python benchmarks/library.py
+	@python benchmarks/cli.py
+
+validate: $(VENV)/.tools ## Compare the planner with measurements (EKS_INFERENCE_DATA=...)
+	@python benchmarks/fit.py
+	@python benchmarks/cold_start.py
+	@python benchmarks/step_time.py
+	@python benchmarks/replica.py
+	@python benchmarks/simulation.py
+
+instances: $(VENV)/.tools ## Make the table of instance types again from CSV=...
+	@python tools/instances.py $(CSV)
 
 api: $(VENV)/.tools ## Record what this version of the library promises
 	@PYTHONPATH=. python tests/packaging/test_api.py

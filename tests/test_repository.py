@@ -40,6 +40,7 @@ LAYOUT = (
             "platform",
             "serving",
             "guardrails",
+            "composition",
             "stack",
             "stacks",
             "summary",

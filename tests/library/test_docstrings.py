@@ -73,6 +73,8 @@ CLASSES = {
     if inspect.isclass(item)
     and not issubclass(item, enum.Enum)
     and not getattr(item, "_is_protocol", False)
+    # a class that only inherits its constructor leaves the arguments to its base
+    and "__init__" in vars(item)
     and taken(item)
 }
 FUNCTIONS_WITH_A_LIST = {
@@ -87,7 +89,10 @@ PUBLIC_FUNCTIONS = {
     and taken(item)
     and (
         getattr(item, "__module__", "") == "eks_inference.testing"
-        or name.rpartition(".")[2] in eks_inference.planning.__all__
+        or (
+            name.rpartition(".")[2] in eks_inference.planning.__all__
+            and item.__module__.startswith("eks_inference.planning.")
+        )
         or any(f".{public}." in name for public in eks_inference.__all__)
     )
 }

@@ -127,7 +127,10 @@ def shows_shared_pool() -> None:
     triggers = scaled["reports"]["spec"]["triggers"]
     assert [item["type"] for item in triggers] == ["prometheus", "cron"]
     [pool] = of_kind("shared_pool", "NodePool").values()
-    assert pool["spec"]["limits"] == {"nvidia.com/gpu": "9"}
+    assert pool["spec"]["limits"] == {"nvidia.com/gpu": "10"}
+    requirements = pool["spec"]["template"]["spec"]["requirements"]
+    [gpus] = [item["values"] for item in requirements if "gpu-name" in item["key"]]
+    assert gpus == ["a10g", "l4"]
     most = sum(item["spec"]["maxReplicaCount"] for item in scaled.values())
     assert most == 9
     for item in of_kind("shared_pool", "Deployment").values():

@@ -9,15 +9,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import eks_inference
 import eks_inference.planning
+import eks_inference.simulation
 
 FOLDER = Path(str(eks_inference.__file__)).parent
 STARTS_CDK = {
     "eks_inference._cluster",
+    "eks_inference._network",
     "eks_inference._patches",
     "eks_inference.compile_cache",
     "eks_inference.gpu_inference_pool",
@@ -53,27 +56,35 @@ print(json.dumps(found))
 """
 
 
-def declared() -> dict[str, list[str]]:
+INIT = FOLDER / "__init__.py"
+PLANNERS = [
+    name
+    for name in PLAIN
+    if name.startswith(("eks_inference.planning.", "eks_inference.simulation."))
+]
+
+
+def declared(init: Path = INIT) -> dict[str, list[str]]:
     """Return the names that type checkers see, by the module that they come from."""
-    for statement in ast.parse((FOLDER / "__init__.py").read_text()).body:
+    for statement in ast.parse(init.read_text()).body:
         if isinstance(statement, ast.If):
             assert ast.unparse(statement.test) == "TYPE_CHECKING"
             return {
-                str(item.module).removeprefix("eks_inference."): [
+                str(item.module).rpartition(".")[2]: sorted(
                     name.name for name in item.names
-                ]
+                )
                 for item in statement.body
                 if isinstance(item, ast.ImportFrom)
             }
     raise AssertionError("there is no import for type checkers")
 
 
-def attached() -> dict[str, list[str]]:
+def attached(init: Path = INIT) -> dict[str, list[str]]:
     """Return the names that load on first use, by the module that they come from."""
-    for item in ast.walk(ast.parse((FOLDER / "__init__.py").read_text())):
+    for item in ast.walk(ast.parse(init.read_text())):
         if isinstance(item, ast.keyword) and item.arg == "submod_attrs":
             found: dict[str, list[str]] = ast.literal_eval(item.value)
-            return found
+            return {module: sorted(names) for module, names in found.items()}
     raise AssertionError("nothing is attached")
 
 
@@ -95,14 +106,27 @@ def test_every_public_name_loads(name: str) -> None:
     assert found.__module__ == f"eks_inference.{module}"
 
 
-def test_planning_exports_what_it_imports() -> None:
-    """The names of the planning package are exported, all of them."""
-    public = [
-        name
-        for name, value in vars(eks_inference.planning).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    ]
-    assert sorted(public) == eks_inference.planning.__all__
+@pytest.mark.parametrize("package", [eks_inference.planning, eks_inference.simulation])
+def test_names_of_packages_are_those_that_load(package: ModuleType) -> None:
+    """Declared, lazily attached and exported names of a package are the same."""
+    init = Path(str(package.__file__))
+    assert declared(init) == attached(init)
+    names = {name for names in attached(init).values() for name in names}
+    assert names == set(package.__all__)
+    for name in names:
+        assert not inspect.ismodule(getattr(package, name)), name
+
+
+@pytest.mark.parametrize("first", PLANNERS)
+def test_no_module_hides_a_name(first: str) -> None:
+    """Whatever is imported first, a name of its package is what it is called for."""
+    package = first.rpartition(".")[0]
+    code = (
+        f"import importlib, types\nimport {first}\nimport {package} as p\n"
+        "bad = [n for n in p.__all__ if isinstance(getattr(p, n), types.ModuleType)]\n"
+        "raise SystemExit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_fails_when_a_name_is_unknown() -> None:
@@ -138,7 +162,9 @@ def test_constructs_are_the_only_exceptions(name: str) -> None:
     """The modules left out above exist, and each of them needs CDK or cdk8s."""
     source = Path(str(importlib.import_module(name).__file__)).read_text()
     assert re.search(
-        "^(from constructs import Construct|import cdk8s)", source, re.MULTILINE
+        "^(from constructs import Construct|import cdk8s|from aws_cdk import)",
+        source,
+        re.MULTILINE,
     )
 
 

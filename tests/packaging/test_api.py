@@ -21,10 +21,13 @@ STATEFUL = {"AWS::S3::Bucket", "AWS::KMS::Key", "AWS::EFS::FileSystem"}
 
 
 def signature(member: Any) -> str:
-    """Return the arguments of a callable with their defaults, without types."""
+    """Return the arguments of a callable with their defaults, without types.
+
+    A member of an enumeration is its name here: the facts behind it may grow.
+    """
     parameters = inspect.signature(member).parameters.values()
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
-    return str(inspect.Signature(plain))
+    return re.sub(r"<(\w+\.\w+): [^<>]*>", r"\1", str(inspect.Signature(plain)))
 
 
 def public_members(cls: type) -> dict[str, str]:

@@ -12,6 +12,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
 import eks_inference
+import eks_inference.planning
+import eks_inference.simulation
 from eks_inference.testing import imported_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +35,15 @@ def scene() -> dict[str, Any]:
     app = cdk.App()
     stack = cdk.Stack(app, "Stack")
     names: dict[str, Any] = {
-        name: getattr(eks_inference, name) for name in eks_inference.__all__
+        name: getattr(module, name)
+        for module in (eks_inference.simulation, eks_inference.planning, eks_inference)
+        for name in module.__all__
     }
     cluster = imported_cluster(stack)
     store = eks_inference.ModelStore(stack, "SceneStore")
     vpc = ec2.Vpc(stack, "SceneVpc", max_azs=2)
     return names | {
+        "checkpoint": eks_inference.planning.CHECKPOINTS["mistral-7b-awq"],
         "app": app,
         "self": stack,
         "stack": stack,
@@ -73,17 +78,29 @@ def test_docstring_examples_run(name: str, code: str) -> None:
 def test_every_public_class_has_an_example() -> None:
     """A reader finds an example at every construct and value that an app makes."""
     shown = {name for name, _ in EXAMPLES}
-    without = {"Accelerator", "ConfigurationError", "Requirement", "Severity"}
+    without = {
+        *("Accelerator", "ConfigurationError", "Quantization", "Requirement"),
+        "Severity",
+    }
     interfaces = {name for name in eks_inference.__all__ if re.match("I[A-Z]", name)}
 
-    assert set(eks_inference.__all__) - without - interfaces == shown
+    assert set(eks_inference.__all__) - without - interfaces <= shown
 
 
 @pytest.mark.parametrize(
-    "code", FENCE.findall((ROOT / "constructs" / "README.md").read_text())
+    "code",
+    [
+        code
+        for page in (
+            "constructs/README.md",
+            "docs/planning.md",
+            "docs/simulation.md",
+        )
+        for code in FENCE.findall((ROOT / page).read_text())
+    ],
 )
-def test_package_page_examples_run(code: str) -> None:
-    """The code of the package page runs as it stands."""
+def test_examples_of_pages_run(code: str) -> None:
+    """The code of the package page and of the planner's runs as it stands."""
     names = scene()
 
     exec(compile(code, "README.md", "exec"), names)

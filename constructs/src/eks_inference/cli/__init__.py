@@ -1,0 +1,1 @@
+"""The command ``eks-inference``: what the planner knows, in a terminal."""
