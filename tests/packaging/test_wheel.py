@@ -152,9 +152,10 @@ def test_library_tests_pass_on_the_wheel(
         (copy / "tests" / "schemas" / "node_modules").symlink_to(modules)
     [wheel] = dist.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(library)
+    parallel = ("-n", "logical", "--dist", "loadfile")
     pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*pytest_, "tests/library"],
+        [*pytest_, *parallel, "tests/library"],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(library)},
         capture_output=True,

@@ -34,7 +34,11 @@ class Foresight(ScalingPolicy):
         self._share, self._window = share, window_seconds
 
     def attach(self, world: World) -> None:
-        """Order what will be needed until the next replica could be ready."""
+        """Order what will be needed until the next replica could be ready.
+
+        Args:
+            world: What the policy can see and do.
+        """
         plan = world.scenario.plan
         ahead = plan.serving.cold_start.p90
         needed = self._needed(world)

@@ -68,11 +68,19 @@ class Fixed(ScalingPolicy):
         self._replicas = replicas
 
     def at_rest(self, scenario: Scenario) -> int:  # noqa: ARG002 - the number is known
-        """Return the number."""
+        """Return the number.
+
+        Args:
+            scenario: What is deployed.
+        """
         return self._replicas
 
     def attach(self, world: World) -> None:
-        """Do nothing more."""
+        """Do nothing more.
+
+        Args:
+            world: What the policy can see and do.
+        """
 
 
 class KedaScaling(ScalingPolicy):
@@ -118,11 +126,19 @@ class KedaScaling(ScalingPolicy):
         self._empty = empty
 
     def at_rest(self, scenario: Scenario) -> int:
-        """Return the fewest replicas of the ScaledObject."""
+        """Return the fewest replicas of the ScaledObject.
+
+        Args:
+            scenario: What is deployed.
+        """
         return self.scaled_object(scenario).min_replica_count
 
     def attach(self, world: World) -> None:
-        """Poll as KEDA does, and decide as the HPA does."""
+        """Poll as KEDA does, and decide as the HPA does.
+
+        Args:
+            world: What the policy can see and do.
+        """
         scaled = self.scaled_object(world.scenario)
         reads = self._reads or weights_of(world.scenario.scaled_object)
         period = self._period or world.scenario.signal.scrape_interval_seconds
@@ -215,11 +231,19 @@ class CpuScaling(ScalingPolicy):
         self._idle, self._busy = idle_cpus, busy_cpus
 
     def at_rest(self, scenario: Scenario) -> int:
-        """Return the fewest replicas, at least one: this HPA does not know zero."""
+        """Return the fewest replicas, at least one: this HPA does not know zero.
+
+        Args:
+            scenario: What is deployed.
+        """
         return max(1, scenario.plan.scaling.min_replicas)
 
     def attach(self, world: World) -> None:
-        """Sample as metrics-server does, and decide as the HPA does."""
+        """Sample as metrics-server does, and decide as the HPA does.
+
+        Args:
+            world: What the policy can see and do.
+        """
         plan, deployment, events = world.scenario.plan, world.deployment, world.events
         request = self._request or plan.serving.sizing.cpu
         hpa = HorizontalPodAutoscaler(
@@ -314,7 +338,11 @@ class ConcurrencyScaling(ScalingPolicy):
         self._spec = spec
 
     def attach(self, world: World) -> None:
-        """Count each second, and decide every two."""
+        """Count each second, and decide every two.
+
+        Args:
+            world: What the policy can see and do.
+        """
         plan = world.scenario.plan
         spec = self._spec or KpaSpec(
             container_concurrency=plan.serving.sizing.max_num_seqs,
