@@ -350,3 +350,26 @@ def test_a_scenario_is_left_as_it_was() -> None:
     simulate(tried, SHORT, KedaScaling())
 
     assert (scenario(), SHORT.requests) == before
+
+
+def test_balancer_is_what_the_scenario_says() -> None:
+    """Round robin sends every other request to a replica, however busy it is."""
+    long, short = (0.0, 100, 2_000), (0.1, 100, 10)
+    asked = requests(long, short, (2.0, 100, 2_000), (2.1, 100, 10))
+    two = {"min_replicas": 2, "max_replicas": 2}
+    by_turn = simulate(scenario(scaling=two, balancer="round-robin"), asked, Fixed(2))
+    by_load = simulate(scenario(scaling=two), asked, Fixed(2))
+    turns = [item.replica for item in by_turn.outcomes]
+    assert turns[0] == turns[2] != turns[1] == turns[3]
+    assert by_load.outcomes[0].replica != by_load.outcomes[2].replica
+
+
+def test_prefix_hits_shorten_the_first_token() -> None:
+    """What is in the prefix cache is not computed again."""
+    asked = requests((0.0, 1_600, 10))
+    cold = simulate(scenario(), asked, Fixed(1))
+    warm = simulate(scenario(), asked.with_prefix_hits(0.9), Fixed(1))
+    before, after = cold.first_token(0.5), warm.first_token(0.5)
+    assert before is not None
+    assert after is not None
+    assert after < 0.5 * before

@@ -211,6 +211,7 @@ def test_no_weights(manifest: Any) -> None:
         ({"interruptions_per_hour": float("nan")}, "'interruptions_per_hour' must be"),
         ({"capacity_errors": None}, "'capacity_errors' must be of class Mapping"),
         ({"gateway_queues": 1}, "'gateway_queues' must be True or False"),
+        ({"balancer": "random"}, "'balancer' must be one of 'least-outstanding', 'ro"),
     ],
 )
 def test_bad_values(values: dict[str, Any], message: str) -> None:

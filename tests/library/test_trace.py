@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eks_inference import ConfigurationError
+from eks_inference.simulation.generators import steady
+from eks_inference.simulation.lengths import Lengths
 from eks_inference.simulation.requests import Request
 from eks_inference.simulation.trace import LengthSummary, Trace
 from tests.library.conftest import BadInputs, bad_inputs, refusal
@@ -366,3 +369,20 @@ def test_too_many_copies_are_refused() -> None:
         "trace 'chat': 'rate_factor' must give at most 5,000,000 requests, got 600; "
         "use 'compress' or a part of the trace"
     )
+
+
+def test_prefix_hits_are_whole_blocks_of_each_prompt() -> None:
+    """A share of each prompt is cached, in blocks of 16 and never the last token."""
+    trace = steady(1, 60, lengths=Lengths.fixed(prompt=100, answer=10))
+    found = trace.with_prefix_hits(0.5)
+    assert {item.cached_tokens for item in found.requests} == {48}
+    whole = trace.with_prefix_hits(1)
+    assert {item.cached_tokens for item in whole.requests} == {96}
+    assert found.notes[-1] == "50% of each prompt taken as found in the prefix cache"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "half", math.nan])
+def test_fails_when_the_share_of_hits_is_none(share: Any) -> None:
+    """A share is a number from 0 to 1."""
+    with pytest.raises(ConfigurationError, match="'share' must be"):
+        steady(1, 60).with_prefix_hits(share)

@@ -23,7 +23,7 @@ from eks_inference.simulation.generators import bundled
 from eks_inference.simulation.policies import Fixed
 from eks_inference.simulation.results import Result
 from eks_inference.simulation.run import simulate as simulate_once
-from eks_inference.simulation.scenario import Scenario
+from eks_inference.simulation.scenario import BALANCERS, Scenario
 from eks_inference.simulation.trace import Trace
 from eks_inference.simulation.trace_files import read_trace
 
@@ -54,6 +54,7 @@ class Prepared:
     def scenario(self) -> Scenario:
         """What is deployed."""
         return Scenario(
+            balancer=self.asked.balancer,
             plan=self.plan,
             prices=self.prices,
             headroom=self.asked.headroom,
@@ -228,6 +229,8 @@ def _check_numbers(problems: Problems, asked: simulate.Asked, seeds: int) -> Non
         maximum=_LONGEST_SLO_SECONDS,
     )
     problems.integer("headroom", asked.headroom, minimum=0, maximum=1_000)
+    problems.number("prefix_hits", asked.prefix_hits, minimum=0, maximum=1)
+    problems.one_of("balancer", asked.balancer, tuple(BALANCERS))
     if asked.min_replicas == 0:
         problems.broken(
             "'min_replicas' must be at least 1",
@@ -246,7 +249,11 @@ def _check_numbers(problems: Problems, asked: simulate.Asked, seeds: int) -> Non
 
 def _trace(asked: simulate.Asked) -> Trace:
     trace = bundled() if asked.trace is None else read_trace(asked.trace)
-    return trace if asked.rate_factor == 1 else trace.scaled(asked.rate_factor)
+    if asked.rate_factor != 1:
+        trace = trace.scaled(asked.rate_factor)
+    if 0 < asked.prefix_hits <= 1:
+        trace = trace.with_prefix_hits(asked.prefix_hits)
+    return trace
 
 
 def _clipped(trace: Trace, length: int) -> Trace:

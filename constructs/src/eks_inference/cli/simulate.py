@@ -67,6 +67,12 @@ Interruptions = Annotated[
     float,
     typer.Option(help="Interruptions of a spot node per hour, with --spot-ratio."),
 ]
+PrefixHits = Annotated[
+    float, typer.Option(help="Share of each prompt that is in the prefix cache.")
+]
+BalancerName = Annotated[
+    str, typer.Option(help="Who gets a request: least-outstanding or round-robin.")
+]
 Headroom = Annotated[int, typer.Option(help="Empty nodes that are kept.")]
 
 
@@ -87,6 +93,8 @@ class Asked:
         spot_ratio: Spot price as a share of on demand, or None for on-demand nodes.
         interruptions_per_hour: Interruptions of a spot node.
         headroom: Empty nodes that are kept.
+        prefix_hits: Share of each prompt that is in the prefix cache.
+        balancer: Which replica gets a request.
     """
 
     trace: Path | None
@@ -101,6 +109,8 @@ class Asked:
     spot_ratio: float | None
     interruptions_per_hour: float
     headroom: int
+    prefix_hits: float = 0.0
+    balancer: str = "least-outstanding"
 
 
 @reporting
@@ -126,6 +136,8 @@ def simulate(
     spot_ratio: Spot = None,
     interruptions_per_hour: Interruptions = 0.0,
     headroom: Headroom = 0,
+    prefix_hits: PrefixHits = 0.0,
+    balancer: BalancerName = "least-outstanding",
     html: Annotated[
         Path | None, typer.Option(help="Write a page with plots to this file.")
     ] = None,
@@ -156,6 +168,8 @@ def simulate(
         spot_ratio=spot_ratio,
         interruptions_per_hour=interruptions_per_hour,
         headroom=headroom,
+        prefix_hits=prefix_hits,
+        balancer=balancer,
     )
     prepared = runs.prepare(asked, [policy])
     _require_fit(prepared.plan, prepared.prices, as_json=as_json)
@@ -192,6 +206,8 @@ def compare(
     spot_ratio: Spot = None,
     interruptions_per_hour: Interruptions = 0.0,
     headroom: Headroom = 0,
+    prefix_hits: PrefixHits = 0.0,
+    balancer: BalancerName = "least-outstanding",
     as_json: AsJson = False,
 ) -> None:
     """Replay a trace with several policies and seeds, and compare what they reach."""
@@ -210,6 +226,8 @@ def compare(
         spot_ratio=spot_ratio,
         interruptions_per_hour=interruptions_per_hour,
         headroom=headroom,
+        prefix_hits=prefix_hits,
+        balancer=balancer,
     )
     names = [name.strip() for name in policies.split(",")]
     prepared = runs.prepare(asked, names, seeds=seeds)

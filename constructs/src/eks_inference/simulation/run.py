@@ -17,7 +17,6 @@ from eks_inference.planning.instances import InstanceType
 from eks_inference.planning.plan import Plan
 from eks_inference.planning.step_time import StepModel
 from eks_inference.simulation._policy import ScalingPolicy, World
-from eks_inference.simulation.balancer import LeastOutstanding
 from eks_inference.simulation.distributions import LogNormal
 from eks_inference.simulation.events import EventQueue
 from eks_inference.simulation.nodes import NodePool
@@ -25,7 +24,7 @@ from eks_inference.simulation.pods import Deployment
 from eks_inference.simulation.replica import Replica
 from eks_inference.simulation.requests import Outcome, Request
 from eks_inference.simulation.results import QueueSample, Result
-from eks_inference.simulation.scenario import Scenario
+from eks_inference.simulation.scenario import BALANCERS, Scenario
 from eks_inference.simulation.serving_pod import ServingPod
 from eks_inference.simulation.trace import Trace
 
@@ -83,7 +82,7 @@ class _Run:
         plan = scenario.plan
         self._scenario, self._trace, self._policy = scenario, trace, policy
         self._events = EventQueue()
-        self._balancer = LeastOutstanding(
+        self._balancer = BALANCERS[scenario.balancer](
             on_refused=None if scenario.gateway_queues else self._ended
         )
         self._outcomes: list[Outcome] = []

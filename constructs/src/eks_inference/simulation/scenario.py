@@ -11,6 +11,7 @@ from eks_inference.manifests.serving import Serving, scaled_object
 from eks_inference.planning.instances import Prices
 from eks_inference.planning.plan import Plan
 from eks_inference.signal import Signal
+from eks_inference.simulation.balancer import Balancer, LeastOutstanding, RoundRobin
 from eks_inference.simulation.hpa_spec import Behavior, Policy, ScalingRules
 from eks_inference.simulation.keda_spec import (
     POLLING_INTERVAL_SECONDS,
@@ -21,6 +22,13 @@ from eks_inference.simulation.keda_spec import (
 )
 
 _COOLDOWN_SECONDS = 300
+
+
+BALANCERS: Mapping[str, type[Balancer]] = {
+    "least-outstanding": LeastOutstanding,
+    "round-robin": RoundRobin,
+}
+"""Ways to choose a replica, by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,8 @@ class Scenario:
             0; it has to be given, since AWS publishes monthly figures only.
         capacity_errors: Probability that EC2 has no capacity at an attempt, by
             capacity type. Default: none.
+        balancer: Which replica gets a request: ``least-outstanding`` or
+            ``round-robin``. Default: the one with the fewest requests in flight.
         gateway_queues: Whether requests wait while no replica is ready; without a
             gateway they are refused. Default: True.
 
@@ -51,6 +61,7 @@ class Scenario:
     headroom: int = 0
     interruptions_per_hour: float = 0.0
     capacity_errors: Mapping[str, float] = field(default_factory=dict)
+    balancer: str = "least-outstanding"
     gateway_queues: bool = True
 
     def __post_init__(self) -> None:
@@ -62,6 +73,7 @@ class Scenario:
                 ("prices", Prices),
             ):
                 problems.instance(name, getattr(self, name), kind)
+            problems.one_of("balancer", self.balancer, tuple(BALANCERS))
             problems.flag("gateway_queues", self.gateway_queues)
             problems.integer("headroom", self.headroom, minimum=0, maximum=1_000)
             rate = self.interruptions_per_hour

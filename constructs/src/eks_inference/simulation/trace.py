@@ -204,6 +204,30 @@ class Trace:
             f"(seed {seed})",
         )
 
+    def with_prefix_hits(self, share: float) -> "Trace":
+        """Return the trace with a share of each prompt in the prefix cache.
+
+        For traces that do not say what prompts have in common. Whole blocks of 16
+        tokens, and never the prompt's last token, as in vLLM.
+
+        Args:
+            share: Share of each prompt, from 0 to 1.
+
+        Raises:
+            ConfigurationError: The value breaks the rule.
+        """
+        with self._problems() as problems:
+            problems.number("share", share, minimum=0, maximum=1)
+        changed = [
+            replace(item, cached_tokens=_blocks(share, item.prompt_tokens))
+            for item in self.requests
+        ]
+        return self._changed(
+            changed,
+            self.duration,
+            f"{share:.0%} of each prompt taken as found in the prefix cache",
+        )
+
     def clipped(self, max_model_len: int) -> "Trace":
         """Return the trace with requests that a replica with a shorter context takes.
 
@@ -371,6 +395,12 @@ def most_cached(prompt_tokens: int) -> int:
         prompt_tokens: Tokens of the prompt.
     """
     return (prompt_tokens - 1) // CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS
+
+
+def _blocks(share: float, prompt: int) -> int:
+    return (
+        int(min(share * prompt, prompt - 1)) // CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS
+    )
 
 
 def _clip(request: Request, limit: int) -> Request:
