@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,17 +84,6 @@ def test_azure_2023(
         "Azure LLM inference trace (Microsoft Azure, CC-BY-4.0), file "
         f"AzureLLMInferenceTrace_{file}.csv"
     )
-
-
-def test_azure_is_read_in_a_fifth_of_a_second() -> None:
-    """The 19,366 conversations are read in less than 0.2 s."""
-    path = data("azure-2023/AzureLLMInferenceTrace_conv.csv")
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        read_trace(path)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.2
 
 
 def test_mooncake_synthetic() -> None:
