@@ -23,6 +23,7 @@ from eks_inference.planning.kernels import (
     kernel_problems,
     tensor_parallel_problems,
 )
+from eks_inference.planning.pool import UNPACKED_IMAGE_GIB
 
 GIB = 1024**3
 
@@ -47,22 +48,20 @@ _VISION_GIB = 2.1
 """Activations of an image encoder that vLLM profiles: 2.12 GiB for Mistral Small 3.2
 24B (llm-d, below), 2.17 for a 9B model on an L4."""
 
-_POD_GIB_PER_GPU = 12
-"""Memory of a pod for each of its GPUs, which have a process each: what ``Model`` gives
-one. Not measured."""
+MEMORY_GIB_PER_GPU = 12
+"""Memory of a pod for each of its GPUs, which have a process each: it fits the 13.8 GiB
+that pods get of a g5.xlarge. Not measured."""
 
 DAEMONS_GIB = 1
 """What the daemons of a node request, assumed: CNI, Pod Identity, device plugin."""
 
-_STREAMER_SHARE = 3
-"""The streamer's buffer is at most this part of the pod (``plan_serving``)."""
+STREAMER_SHARE = 3
+"""The streamer's buffer is at most this part of the pod: the rest is Python, CUDA's
+host side and torch.compile."""
 
 _IMAGE_GB = 12 + 29
 """vLLM's image, compressed and unpacked. Both lie on the disk while it is pulled, also
 with SOCI's parallel pull; weights are streamed and never do."""
-
-_DATA_VOLUME_GIB = 200
-"""The data volume that ``GpuPool`` gives nodes without local NVMe."""
 
 _DISK_SHARE = 0.85
 """The kubelet removes images above this share (``imageGCHighThresholdPercent``, 85 by
@@ -276,19 +275,19 @@ class Fit:
         """Memory of the pod in GiB."""
         if self.memory_gib is not None:
             return self.memory_gib
-        return _POD_GIB_PER_GPU * self.tensor_parallel
+        return MEMORY_GIB_PER_GPU * self.tensor_parallel
 
     @property
     def streamer_bytes(self) -> float:
         """The streamer's buffer, in the pod's memory: the weights, or a third of it."""
-        return min(self.checkpoint.weight_bytes, self.pod_gib * GIB / _STREAMER_SHARE)
+        return min(self.checkpoint.weight_bytes, self.pod_gib * GIB / STREAMER_SHARE)
 
     @property
     def disk_bytes(self) -> float:
         """The node's disk for images."""
         if self.disk_gib is not None:
             return self.disk_gib * GIB
-        return self.instance.nvme_gb * 1e9 or _DATA_VOLUME_GIB * GIB
+        return self.instance.nvme_gb * 1e9 or UNPACKED_IMAGE_GIB * GIB
 
     @property
     def fits(self) -> bool:

@@ -160,7 +160,7 @@ _CUDA_13 = Version(0, 20, 0)
 """First release known to be published with CUDA 13 (vllm/vllm-openai v0.20.0, CUDA
 13.0.2; v0.16.0 has 12.9.1)."""
 
-_BFLOAT16 = (8, 0)
+BFLOAT16_CAPABILITY = (8, 0)
 """Lowest compute capability with bfloat16: ``_check_if_gpu_supports_dtype``,
 vllm-project/vllm at 0012cf6, vllm/v1/worker/gpu_worker.py."""
 
@@ -221,17 +221,17 @@ def kernel_problems(
     found = Problems()
     capability = accelerator.compute_capability
     gpu = f"{accelerator.name.lower()} ({_text(capability)})"
-    if capability < _BFLOAT16 and version < _V1_ON_TURING:
+    if capability < BFLOAT16_CAPABILITY and version < _V1_ON_TURING:
         found.add(
             f"vLLM {version} needs compute capability 8.0, and {gpu} has less; use "
             "0.10.0 or newer"
         )
-    if dtype == "bfloat16" and capability < _BFLOAT16:
+    if dtype == "bfloat16" and capability < BFLOAT16_CAPABILITY:
         found.add(
             f"bfloat16 needs compute capability 8.0, and {gpu} has less; use 'half'"
         )
     name = checkpoint.architecture.name
-    if name.startswith(_BFLOAT16_ONLY) and capability < _BFLOAT16:
+    if name.startswith(_BFLOAT16_ONLY) and capability < BFLOAT16_CAPABILITY:
         found.add(
             f"{name} runs in bfloat16 only, which needs compute capability 8.0, and "
             f"{gpu} has less; use another GPU"

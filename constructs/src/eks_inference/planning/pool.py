@@ -16,7 +16,7 @@ NODE_DRAIN_LIMIT_SECONDS = 600
 """How long a node may take to drain. Karpenter ends it then, whatever still runs, so
 that no pod may have a longer grace period."""
 
-_UNPACKED_IMAGE_GIB = 200
+UNPACKED_IMAGE_GIB = 200
 """Room for a vLLM image, compressed (12 GB) and unpacked (29 GB), and scratch space."""
 
 _SYSTEM_ONLY_GIB = 20
@@ -84,7 +84,7 @@ class GpuPool:
     @property
     def data_volume_gib(self) -> int:
         """Size of a node's EBS data volume in GiB."""
-        return _SYSTEM_ONLY_GIB if self.has_local_nvme else _UNPACKED_IMAGE_GIB
+        return _SYSTEM_ONLY_GIB if self.has_local_nvme else UNPACKED_IMAGE_GIB
 
 
 def pool_problems(

@@ -11,12 +11,14 @@ from eks_inference.planning.cold_start_values import (
     CompileCacheState,
     Storage,
 )
-from eks_inference.planning.kernels import DEFAULT_VLLM_VERSION
+from eks_inference.planning.fit import GIB, STREAMER_SHARE
+from eks_inference.planning.kernels import (
+    BFLOAT16_CAPABILITY,
+    DEFAULT_VLLM_VERSION,
+)
 from eks_inference.planning.pool import GpuPool
 from eks_inference.planning.sizing import Sizing, size_replica
 from eks_inference.scaling import QueueScaling
-
-_GIB = 1024**3
 
 _PROBE_PERIOD_SECONDS = 5
 
@@ -39,9 +41,6 @@ _STREAMER_CONCURRENCY = 16
 
 _GB_PER_STREAM = 4
 """AWS's rule for large models: one stream for each 4 GB of weights."""
-
-_BF16_CAPABILITY = (8, 0)
-"""Lowest compute capability with bfloat16 (NVIDIA CUDA programming guide)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ def plan_serving(
     """
     sizing = size_replica(model, pool, vllm_version=vllm_version)
     needs_half = any(
-        item.compute_capability < _BF16_CAPABILITY for item in pool.accelerators
+        item.compute_capability < BFLOAT16_CAPABILITY for item in pool.accelerators
     )
     gpus = "-".join(sorted({item.gpu_name for item in pool.accelerators}))
     concurrency = max(
@@ -127,8 +126,9 @@ def plan_serving(
         probe_period_seconds=_PROBE_PERIOD_SECONDS,
         startup_failures=_startup_failures(sizing, model, compiling),
         streamer_concurrency=concurrency,
-        # a third of the pod: the rest is Python, CUDA's host side and torch.compile
-        streamer_memory_bytes=min(model.weight_bytes, sizing.memory_gib * _GIB // 3),
+        streamer_memory_bytes=min(
+            model.weight_bytes, sizing.memory_gib * GIB // STREAMER_SHARE
+        ),
         dtype="half" if needs_half else None,
         cold_start_options=usual,
         cold_start=_slowest(sizing, model, usual),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from eks_inference._check import Problems
 from eks_inference.checkpoint import Checkpoint
 from eks_inference.model import Model
-from eks_inference.planning.fit import DAEMONS_GIB, Fit, sequences
+from eks_inference.planning.fit import DAEMONS_GIB, MEMORY_GIB_PER_GPU, Fit, sequences
 from eks_inference.planning.instances import InstanceType, instances_with
 from eks_inference.planning.kernels import (
     DEFAULT_VLLM_VERSION,
@@ -18,10 +18,6 @@ from eks_inference.planning.pool import GpuPool
 CPUS_PER_GPU = 3
 """CPUs of a replica for each GPU: with the daemons of a node it fits the 3.92
 allocatable CPUs of a 4 vCPU instance. Not measured."""
-
-MEMORY_GIB_PER_GPU = 12
-"""Memory of a replica for each GPU: it fits the 13.8 GiB that pods get of
-a g5.xlarge. Not measured."""
 
 MOST_SEQUENCES = 32
 """Sequences that a replica processes at once where nothing is said: vLLM's own default
