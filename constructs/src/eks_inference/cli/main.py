@@ -28,6 +28,8 @@ from eks_inference.cli.inputs import (
     show,
     write,
 )
+from eks_inference.cli.preflight import preflight
+from eks_inference.cli.sweep import sweep
 from eks_inference.planning.cold_start_ledger import cold_start
 from eks_inference.planning.cold_start_presets import savings
 from eks_inference.planning.cold_start_values import (
@@ -269,6 +271,14 @@ app.command(
     short_help="Replay a trace with several policies, and compare them.",
     epilog="Example: eks-inference compare --policies queue,guide --seeds 2",
 )(simulate.compare)
+app.command(
+    short_help="Say whether an account has what a deployment needs.",
+    epilog="Example: eks-inference preflight cdk.out",
+)(preflight)
+app.command(
+    short_help="List what a deleted cluster has left, and delete it if told so.",
+    epilog="Example: eks-inference sweep --stage dev --region us-east-1",
+)(sweep)
 
 
 def main() -> None:
