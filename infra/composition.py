@@ -1,21 +1,26 @@
-"""Which pools and models do not go together."""
+"""What does not go together: pools and models, the cluster's version and the image."""
 
 from eks_inference._check import Problems
 from eks_inference.planning.pool import gpus_needed
 from infra.settings import ModelSettings, PoolSettings, Settings
+from infra.versions import SUPPORTED, incompatibilities
 from k8s.karpenter import SYSTEM_POOL
 
-MOST_MODELS = 100
+MOST_MODELS = 50
 """A model is three to five resources in one stack, which CloudFormation ends at 500."""
 
 
 def composition_problems(settings: Settings) -> list[str]:
-    """Return what is wrong with pools and models together.
+    """Return what is wrong with values together.
 
     Args:
         settings: Settings whose values are of their kinds.
     """
     problems = Problems()
+    version, tag = settings.kubernetes_version, settings.image.tag
+    # what is no version of the table, or no text, has its own message
+    if isinstance(tag, str) and version in tuple(SUPPORTED):
+        problems.include(incompatibilities(SUPPORTED[version], image_tag=tag))
     problems.not_empty("pools", settings.pools, repair="add one to infra/stages.py")
     problems.unique(
         "pools", (pool.name for pool in settings.pools), repair="rename one"

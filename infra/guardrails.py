@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 import aws_cdk as cdk
 from constructs import IConstruct
 
+from eks_inference.node_drain import CHECKER_ID
+
 if TYPE_CHECKING:
     from aws_cdk import aws_iam as iam
 
@@ -32,6 +34,7 @@ def acknowledge_findings(stacks: "Stacks") -> None:
     _acknowledge_storage(stacks)
     _acknowledge_controllers(stacks)
     _acknowledge_models(stacks)
+    _acknowledge_node_drains(stacks)
 
 
 def _arn(stack: cdk.Stack, service: str, resource: str, account: str = "own") -> str:
@@ -194,6 +197,21 @@ def _acknowledge_models(stacks: "Stacks") -> None:
             for prefix in sorted(stacks.serving.prefixes)
         ),
     )
+
+
+def _acknowledge_node_drains(stacks: "Stacks") -> None:
+    for stack in (stacks.platform, stacks.serving):
+        checker = stack.node.find_child(CHECKER_ID)
+        _acknowledge(
+            checker,
+            "counts instances; EC2 has no resource and no tag to scope this call by",
+            [_WILDCARD.format("*")],
+        )
+        _acknowledge(
+            checker,
+            "the version that CDK gives its kubectl handler, which is needed as well",
+            ["AwsSolutions-L1"],
+        )
 
 
 def _acknowledge(scope: IConstruct, reason: str, ids: Iterable[str]) -> None:

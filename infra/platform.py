@@ -12,15 +12,34 @@ from constructs import Construct, IDependable
 from eks_inference import PodIdentityRole
 from eks_inference._cluster import apply
 from eks_inference.manifests import Manifest
+from eks_inference.manifests.alert_rules_cluster import cluster_rule
+from eks_inference.manifests.otel_scaler import OTEL_SCALER_RELEASE, otel_scaler_values
+from eks_inference.node_drain import node_drain, node_drain_log
+from eks_inference.signal import OtelScalerSignal
 from infra.cluster import SYSTEM_TAINT, ClusterStack
 from infra.identity import karpenter_statements
-from infra.settings import Settings
+from infra.observability import Observability, gpu_telemetry_values
+from infra.settings import SIGNALS, Settings
 from infra.stack import PlatformStack, platform_tags
-from infra.versions import KARPENTER_CHART, KEDA_CHART, PROMETHEUS_CHART, SUPPORTED
-from k8s.karpenter import system_pool_chart
-from k8s.keda import KEDA_NAMESPACE, trigger_authentication_chart
-from k8s.monitoring import MONITORING_NAMESPACE, PROMETHEUS_RELEASE
+from infra.versions import (
+    DCGM_EXPORTER_CHART,
+    KARPENTER_CHART,
+    KEDA_CHART,
+    KEDA_HTTP_CHART,
+    OTEL_SCALER_CHART,
+    PROMETHEUS_CHART,
+    SUPPORTED,
+)
+from k8s.karpenter import SYSTEM_POOL, system_pool_chart
+from k8s.keda import KEDA_NAMESPACE
+from k8s.monitoring import (
+    GPU_TELEMETRY_NAMESPACE,
+    MONITORING_NAMESPACE,
+    PROMETHEUS_RELEASE,
+    monitoring_chart,
+)
 from k8s.platform import platform_chart
+from k8s.vllm import INFERENCE_NAMESPACE
 
 _KARPENTER_NAMESPACE = "kube-system"
 _KARPENTER = "karpenter"
@@ -65,27 +84,40 @@ class PlatformReleasesStack(PlatformStack):
         # roles and queue outlive the controllers that use them
         self.add_stack_dependency(cluster)
         namespaces = self._apply(
-            "Namespaces", platform_chart(vpc_cidr=settings.network.cidr)
-        )
-        karpenter = self._karpenter()
-        self._apply(
-            "SystemPool",
-            system_pool_chart(
-                cluster_name=settings.cluster_name,
-                ami_alias=SUPPORTED[settings.kubernetes_version].ami_alias,
-                instance_profile=cluster.node_profile.instance_profile_name,
-                security_group_id=cluster.cluster.cluster_security_group_id,
-                tags=platform_tags(settings),
+            "Namespaces",
+            platform_chart(
+                vpc_cidr=settings.network.cidr,
+                http_addon=any(model.on_request for model in settings.models),
+                otel_scaler=settings.signal == "otel-scaler",
             ),
-            after=[karpenter],
         )
-        keda = self._keda(namespaces)
+        queue = self.interruptions = self._interruption_queue()
+        self.observability = Observability(
+            self,
+            "Observability",
+            settings=settings,
+            cluster=cluster.cluster,
+            interruption_queue_name=queue.queue_name,
+            removal_policy=self.removal_policy,
+        )
+        # first: the charts after it bring monitors, whose CRDs it has
+        prometheus = self._prometheus(namespaces)
+        self._gpu_telemetry(prometheus)
         self._apply(
-            "TriggerAuthentication",
-            trigger_authentication_chart(),
-            after=[keda, namespaces],
+            "Monitoring",
+            monitoring_chart(
+                rules=[cluster_rule(namespace=MONITORING_NAMESPACE)],
+                shown=settings.observability.dashboards,
+            ),
+            after=[prometheus],
         )
-        self._prometheus(namespaces)
+        self._system_pool(after=self._karpenter(prometheus))
+        keda = self._keda(prometheus)
+        if any(model.on_request for model in settings.models):
+            self._http_addon(keda)
+        signal = SIGNALS[settings.signal]
+        if isinstance(signal, OtelScalerSignal):
+            self._otel_scaler(signal, keda)
 
     def _apply(
         self, id: str, manifests: list[Manifest], after: list[IDependable] | None = None
@@ -129,8 +161,8 @@ class PlatformReleasesStack(PlatformStack):
             helm.node.add_dependency(*after)
         return helm
 
-    def _karpenter(self) -> eks.HelmChart:
-        queue = self.interruptions = self._interruption_queue()
+    def _karpenter(self, prometheus: IDependable) -> eks.HelmChart:
+        queue = self.interruptions
         role = self.karpenter_role = PodIdentityRole(
             self,
             "KarpenterRole",
@@ -166,6 +198,7 @@ class PlatformReleasesStack(PlatformStack):
                     "interruptionQueue": queue.queue_name,
                 },
                 "serviceAccount": {"name": _KARPENTER},
+                "serviceMonitor": {"enabled": True},
                 "controller": {
                     "resources": {
                         "requests": {"cpu": "500m", "memory": "1Gi"},
@@ -173,7 +206,32 @@ class PlatformReleasesStack(PlatformStack):
                     }
                 },
             },
-            after=[crds, role],
+            after=[crds, role, prometheus],
+        )
+
+    def _system_pool(self, after: IDependable) -> None:
+        cluster = self._cluster
+        profile = cluster.node_profile.instance_profile_name
+        group = cluster.cluster.cluster_security_group_id
+        drain = node_drain(
+            self,
+            "SystemPoolDrain",
+            cluster_name=cluster.cluster.cluster_name,
+            node_pool=SYSTEM_POOL,
+            needs=[profile, group],
+        )
+        drain.node.add_dependency(after)
+        node_drain_log(self).apply_removal_policy(self.removal_policy)
+        self._apply(
+            "SystemPool",
+            system_pool_chart(
+                cluster_name=self._settings.cluster_name,
+                ami_alias=SUPPORTED[self._settings.kubernetes_version].ami_alias,
+                instance_profile=profile,
+                security_group_id=group,
+                tags=platform_tags(self._settings),
+            ),
+            after=[drain],
         )
 
     def _interruption_queue(self) -> sqs.Queue:
@@ -205,7 +263,7 @@ class PlatformReleasesStack(PlatformStack):
             )
         return queue
 
-    def _keda(self, namespaces: IDependable) -> eks.HelmChart:
+    def _keda(self, prometheus: IDependable) -> eks.HelmChart:
         # no policy: a trigger that asks AWS grants what it needs to this role
         self.keda_role = PodIdentityRole(
             self,
@@ -226,16 +284,56 @@ class PlatformReleasesStack(PlatformStack):
                 "podDisruptionBudget": {"operator": {"maxUnavailable": 1}},
                 "tolerations": _ON_SYSTEM_NODES,
                 "priorityClassName": _CRITICAL,
+                "prometheus": {
+                    "operator": {
+                        "enabled": True,
+                        "podMonitor": {"enabled": True, "interval": "15s"},
+                    }
+                },
             },
-            after=[namespaces, self.keda_role],
+            after=[prometheus, self.keda_role],
+        )
+
+    def _http_addon(self, keda: IDependable) -> eks.HelmChart:
+        return self._chart(
+            "KedaHttp",
+            repository="https://kedacore.github.io/charts",
+            version=KEDA_HTTP_CHART,
+            # the library asks for Services of this release's names
+            release="keda-add-ons-http",
+            namespace=KEDA_NAMESPACE,
+            values={
+                "interceptor": {
+                    # one can go with its zone; the chart's own limit of 64Mi is less
+                    # than a few held prompts need (sizes assumed, not measured)
+                    "replicas": {"min": 2, "max": 10},
+                    "resources": {
+                        "requests": {"cpu": "100m", "memory": "128Mi"},
+                        "limits": {"memory": "512Mi"},
+                    },
+                    "tolerations": _ON_SYSTEM_NODES,
+                },
+                "scaler": {"replicas": 2, "tolerations": _ON_SYSTEM_NODES},
+                "operator": {"tolerations": _ON_SYSTEM_NODES},
+            },
+            after=[keda],
+        )
+
+    def _otel_scaler(
+        self, signal: OtelScalerSignal, keda: IDependable
+    ) -> eks.HelmChart:
+        return self._chart(
+            "OtelScaler",
+            repository="oci://ghcr.io/kedify/charts/otel-add-on",
+            chart="otel-add-on",
+            version=OTEL_SCALER_CHART,
+            release=OTEL_SCALER_RELEASE,
+            namespace=KEDA_NAMESPACE,
+            values=otel_scaler_values(signal, namespaces=[INFERENCE_NAMESPACE]),
+            after=[keda],
         )
 
     def _prometheus(self, namespaces: IDependable) -> eks.HelmChart:
-        off = {"enabled": False}
-        all_namespaces = {
-            f"{kind}SelectorNilUsesHelmValues": False
-            for kind in ("podMonitor", "serviceMonitor", "rule")
-        }
         return self._chart(
             "Prometheus",
             repository="https://prometheus-community.github.io/helm-charts",
@@ -244,35 +342,17 @@ class PlatformReleasesStack(PlatformStack):
             # the release's name is part of the address that KEDA asks
             release=PROMETHEUS_RELEASE,
             namespace=MONITORING_NAMESPACE,
-            values={
-                "alertmanager": off,
-                "grafana": off,
-                "defaultRules": {"create": False},
-                "kubeStateMetrics": off,
-                "nodeExporter": off,
-                # EKS runs these where nothing can scrape them
-                "kubeControllerManager": off,
-                "kubeEtcd": off,
-                "kubeProxy": off,
-                "kubeScheduler": off,
-                "prometheus": {
-                    "prometheusSpec": {
-                        **all_namespaces,
-                        # scaling needs minutes; what is lost with the pod is history
-                        "retention": "2d",
-                        "resources": {
-                            "requests": {"cpu": "200m", "memory": "1Gi"},
-                            "limits": {"memory": "2Gi"},
-                        },
-                        "tolerations": _ON_SYSTEM_NODES,
-                        "priorityClassName": _CRITICAL,
-                    }
-                },
-                "prometheusOperator": {
-                    "tolerations": _ON_SYSTEM_NODES,
-                    # jobs that would otherwise wait for a node for ever
-                    "admissionWebhooks": {"patch": {"tolerations": _ON_SYSTEM_NODES}},
-                },
-            },
-            after=[namespaces],
+            values=self.observability.prometheus_values(tolerations=_ON_SYSTEM_NODES),
+            after=[namespaces, *self.observability.roles],
+        )
+
+    def _gpu_telemetry(self, prometheus: IDependable) -> eks.HelmChart:
+        return self._chart(
+            "GpuTelemetry",
+            repository="https://nvidia.github.io/dcgm-exporter/helm-charts",
+            version=DCGM_EXPORTER_CHART,
+            release="dcgm-exporter",
+            namespace=GPU_TELEMETRY_NAMESPACE,
+            values=gpu_telemetry_values(),
+            after=[prometheus],
         )

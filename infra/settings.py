@@ -6,6 +6,7 @@ The values are in ``stages.py``, the rules that they must keep in ``validation.p
 from dataclasses import dataclass, field, replace
 
 from eks_inference.capacity import Capacity
+from eks_inference.signal import Signal
 
 CAPACITIES = {
     "on-demand": Capacity.on_demand(),
@@ -13,6 +14,12 @@ CAPACITIES = {
     "spot-with-fallback": Capacity.spot_with_fallback(),
 }
 """How a pool can buy its instances, by the name that settings use."""
+
+SIGNALS = {
+    "prometheus": Signal.prometheus(),
+    "otel-scaler": Signal.otel_scaler(),
+}
+"""Where KEDA can read the queue, by the name that settings use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,8 @@ class PoolSettings:
             Default: spot, and on-demand where there is no spot.
         max_gpus: Most GPUs of the pool; bounds what it can cost.
         consolidate_after_seconds: How long an empty node is kept. Default: 600.
+        headroom_nodes: Nodes that are kept warm for the next replicas, at the price of
+            nodes that serve nobody. Default: 0.
     """
 
     name: str
@@ -52,6 +61,7 @@ class PoolSettings:
     capacity: str = "spot-with-fallback"
     max_gpus: int = 10
     consolidate_after_seconds: int = 600
+    headroom_nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +84,27 @@ class ModelSettings:
         gpu_memory_utilization: Share of GPU memory that vLLM claims. Default: 0.9.
         cpu: CPUs that a replica requests. Default: 3.
         memory_gib: Memory of a replica in GiB. Default: 12.
-        min_replicas: Fewest replicas; zero needs a ``schedule``. Default: 1.
+        min_replicas: Fewest replicas; zero needs a ``schedule``, ``on_request``, a
+            ``jobs_queue_arn`` or a ``gateway_query``. Default: 1.
         max_replicas: Most replicas. Default: 10.
         waiting_weight: Weight of a waiting request. Default: 10.
         target_share: Share of ``max_num_seqs`` at which a replica is full.
             Default: 0.75.
         schedule: When a model that can go to zero is kept warm. Default: never.
+        on_request: Whether a request wakes a model that has no replica, through KEDA's
+            HTTP add-on: ``hold`` lets it wait, ``retry`` answers 503 with
+            ``Retry-After``. Default: neither.
+        jobs_queue_arn: SQS queue whose messages wake the model. Default: none.
+        gateway_query: PromQL for the model's requests at a gateway, which wakes it.
+            Default: none.
+        served_name: Name that clients send as ``model``. Default: ``name``.
+        hugging_face: Repository and commit of the Hugging Face Hub from which the
+            weights are imported below ``prefix``, as ``owner/name@<40 hex digits>``.
+            Default: none; the weights are brought there by hand.
+        hugging_face_secret: Secret in the namespace ``inference`` whose key ``token``
+            opens a gated repository. Default: none.
+        api_key_secret: Secret in the namespace ``inference`` whose key ``api-key``
+            clients must send. Default: none; the network decides who may ask.
     """
 
     name: str
@@ -98,6 +123,41 @@ class ModelSettings:
     waiting_weight: int = 10
     target_share: float = 0.75
     schedule: Schedule | None = None
+    on_request: str = ""
+    jobs_queue_arn: str = ""
+    gateway_query: str = ""
+    served_name: str = ""
+    api_key_secret: str = ""
+    hugging_face: str = ""
+    hugging_face_secret: str = ""
+
+    @property
+    def can_wake(self) -> bool:
+        """Whether something outside its pods wakes the model."""
+        other = self.on_request or self.jobs_queue_arn or self.gateway_query
+        return self.schedule is not None or bool(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservabilitySettings:
+    """Who is told of an alarm, and where metrics are kept longer than two days.
+
+    Args:
+        emails: Addresses that the alarms' topic writes to, once each has confirmed.
+            Default: none; the topic takes other subscriptions.
+        managed_prometheus: Whether metrics also go to a workspace of Amazon Managed
+            Prometheus, which keeps them 150 days and is paid for by the sample.
+            Default: False.
+        managed_grafana: Whether a workspace of Amazon Managed Grafana reads them, for
+            users of IAM Identity Center. Default: False; the Grafana in the cluster is
+            reached by ``kubectl port-forward``.
+        dashboards: Whether the dashboards are installed. Default: True.
+    """
+
+    emails: tuple[str, ...] = ()
+    managed_prometheus: bool = False
+    managed_grafana: bool = False
+    dashboards: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +246,12 @@ class Settings:
         admin_role_arns: IAM roles that may administer the cluster.
         public_access_cidrs: Networks that may reach the Kubernetes API over the
             internet. Default: none; the API is private.
+        signal: Where KEDA reads the queue: ``prometheus``, or ``otel-scaler`` for
+            Kedify's OpenTelemetry add-on, which cannot tell an outage from an idle
+            model. Default: ``prometheus``.
         shared_compile_cache: Whether models share compiled kernels through EFS.
             Default: True.
+        observability: Who is told, and what is kept.
         pools: The GPU pools.
         models: The models.
         guardrails: Rules that the stage judges otherwise. Default: none.
@@ -204,7 +268,9 @@ class Settings:
     docker_hub_secret: str = ""
     admin_role_arns: tuple[str, ...] = ()
     public_access_cidrs: tuple[str, ...] = ()
+    signal: str = "prometheus"
     shared_compile_cache: bool = True
+    observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
     pools: tuple[PoolSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
     guardrails: tuple[GuardrailSwitch, ...] = ()

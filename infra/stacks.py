@@ -54,6 +54,7 @@ def define_stacks(app: cdk.App, settings: Settings) -> Stacks:
         settings=settings,
         cluster=cluster,
         storage=storage,
+        keda_role=platform.keda_role.role,
         image=registry.images.image_uri(
             settings.image.repository,
             tag=settings.image.tag,

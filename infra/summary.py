@@ -6,7 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from eks_inference.manifests import APP_NAME, POOL_LABEL, SERVING_APP, Manifest
+from eks_inference.manifests.scaling import INTERCEPTOR_PORT
+from eks_inference.manifests.serving import PORT
 from eks_inference.testing import as_text, manifests
+from infra.retained import retained
 
 _RELEASE = "Custom::AWSCDK-EKS-HelmChart"
 
@@ -34,11 +38,13 @@ def summary(assembly: Path) -> list[str]:
                 )
         for objects in manifests(template).values():
             kinds.update(item["kind"] for item in objects)
-            models += [_model(item) for item in objects if item["kind"] == "Deployment"]
+            models += _models(objects)
     lines += ["Helm releases:", *releases]
     lines += ["Kubernetes objects:"]
     lines += [f"  {kind:<28}{count:>3}" for kind, count in sorted(kinds.items())]
-    return [*lines, "Models:", *models]
+    lines += ["Models:", *models]
+    kept = retained(stacks) or ["  nothing"]
+    return [*lines, "Left behind when the stage is deleted:", *kept]
 
 
 def _stacks(assembly: Path) -> dict[str, Any]:
@@ -52,12 +58,22 @@ def _stacks(assembly: Path) -> dict[str, Any]:
     }
 
 
-def _model(deployment: dict[str, Any]) -> str:
-    metadata = deployment["metadata"]
-    pod = deployment["spec"]["template"]["spec"]
-    pool = next(iter(pod["nodeSelector"].values()))
-    address = f"http://{metadata['name']}.{metadata['namespace']}.svc:8000/v1"
-    return f"  {metadata['name']:<24}{address}  on pool {pool}"
+def _models(objects: list[Manifest]) -> list[str]:
+    lines = []
+    for item in objects:
+        metadata = item["metadata"]
+        is_model = metadata.get("labels", {}).get(APP_NAME) == SERVING_APP
+        if item["kind"] != "Deployment" or not is_model:
+            continue
+        pool = item["spec"]["template"]["spec"]["nodeSelector"][POOL_LABEL]
+        name, port = metadata["name"], PORT
+        for other in objects:
+            if other["kind"] == "Service" and "externalName" in other["spec"]:
+                # a request can wake the model, through the interceptor
+                name, port = other["metadata"]["name"], INTERCEPTOR_PORT
+        address = f"http://{name}.{metadata['namespace']}.svc:{port}/v1"
+        lines.append(f"  {metadata['name']:<24}{address}  on pool {pool}")
+    return lines
 
 
 def main() -> None:

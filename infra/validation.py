@@ -7,21 +7,20 @@ from typing import TypeVar
 
 from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
-from eks_inference.activation import activation_problems
 from eks_inference.guardrails import switch_problems
 from eks_inference.image import image_problems
 from eks_inference.inference_endpoints import INTERFACE_SERVICES
-from eks_inference.model import model_problems
-from eks_inference.planning.catalogue import checkpoint
 from eks_inference.planning.pool import COLD_START_SECONDS, pool_problems
-from eks_inference.scaling import scaling_problems
 from infra.composition import composition_problems
+from infra.model_validation import model_settings_problems
 from infra.settings import (
     CAPACITIES,
+    SIGNALS,
     GuardrailSwitch,
     ImageSettings,
     ModelSettings,
     NetworkSettings,
+    ObservabilitySettings,
     PoolSettings,
     Schedule,
     Settings,
@@ -78,11 +77,12 @@ def _problems(settings: Settings) -> Iterator[str]:
             settings.image.repository, settings.image.tag, settings.image.digest
         ),
     )
+    yield from _within("observability", _observability_problems(settings.observability))
     yield from _within("system_nodes", _system_problems(settings.system_nodes))
     for pool in settings.pools:
         yield from _within(f"pool {pool.name!r}", _pool_problems(pool))
     for model in settings.models:
-        yield from _within(f"model {model.name!r}", _model_problems(model))
+        yield from _within(f"model {model.name!r}", model_settings_problems(model))
     for switch in settings.guardrails:
         yield from _within(
             f"guardrail {switch.rule!r}",
@@ -98,6 +98,10 @@ def _shape_problems(settings: Settings) -> list[str]:
     problems.instance("network", settings.network, NetworkSettings)
     problems.instance("image", settings.image, ImageSettings)
     problems.instance("system_nodes", settings.system_nodes, SystemNodes)
+    if problems.instance(
+        "observability", settings.observability, ObservabilitySettings
+    ):
+        problems.sequence("emails", settings.observability.emails)
     problems.sequence("admin_role_arns", settings.admin_role_arns)
     problems.sequence("public_access_cidrs", settings.public_access_cidrs)
     if isinstance(settings.network, NetworkSettings):
@@ -157,6 +161,7 @@ def _stage_problems(settings: Settings) -> list[str]:
         tuple(SUPPORTED),
         repair="or add a row to infra/versions.py",
     )
+    problems.one_of("signal", settings.signal, tuple(SIGNALS))
     problems.flag("retain", settings.retain)
     problems.flag("shared_compile_cache", settings.shared_compile_cache)
     if settings.docker_hub_secret != "":
@@ -167,6 +172,29 @@ def _stage_problems(settings: Settings) -> list[str]:
             rule="the name of a secret that begins with 'ecr-pullthroughcache/'",
         )
     problems.include(_access_problems(settings))
+    return problems.messages
+
+
+def _observability_problems(observability: ObservabilitySettings) -> list[str]:
+    problems = Problems()
+    for email in observability.emails:
+        problems.matches(
+            "emails",
+            email,
+            r"[^@\s]+@[^@\s]+\.[^@\s]+",
+            rule="addresses of e-mail",
+            repair="for example 'on-call@example.com'",
+        )
+    problems.unique("emails", observability.emails, repair="remove one")
+    for name in ("managed_prometheus", "managed_grafana", "dashboards"):
+        problems.flag(name, getattr(observability, name))
+    if observability.managed_grafana is True and not observability.managed_prometheus:
+        problems.broken(
+            "'managed_grafana' must be False without 'managed_prometheus', which it "
+            "reads",
+            True,
+            "set both",
+        )
     return problems.messages
 
 
@@ -279,6 +307,7 @@ def _pool_problems(pool: PoolSettings) -> list[str]:
                 gpus_per_node=pool.gpus_per_node,
                 max_gpus=pool.max_gpus,
                 consolidate_after_seconds=pool.consolidate_after_seconds,
+                headroom_nodes=pool.headroom_nodes,
             )
         )
     problems.one_of("capacity", pool.capacity, tuple(CAPACITIES))
@@ -288,66 +317,6 @@ def _pool_problems(pool: PoolSettings) -> list[str]:
         minimum=COLD_START_SECONDS,
         repair="an empty node must outlive a cold start",
     )
-    return problems.messages
-
-
-def _model_problems(model: ModelSettings) -> list[str]:
-    problems = Problems()
-    found = None
-    if model.checkpoint != "":
-        try:
-            found = checkpoint(model.checkpoint)
-        except ConfigurationError as error:
-            # what the catalogue calls a name is the checkpoint here
-            return [
-                message.replace("'name'", "'checkpoint'", 1)
-                for message in error.problems
-            ]
-    problems.include(
-        model_problems(
-            name=model.name,
-            prefix=model.prefix,
-            checkpoint=found,
-            weights_gb=model.weights_gb,
-            max_model_len=model.max_model_len,
-            max_num_seqs=model.max_num_seqs,
-            gpus=model.gpus,
-            gpu_memory_utilization=model.gpu_memory_utilization,
-            cpu=model.cpu,
-            memory_gib=model.memory_gib,
-        )
-    )
-    problems.include(
-        scaling_problems(
-            min_replicas=model.min_replicas,
-            max_replicas=model.max_replicas,
-            waiting_weight=model.waiting_weight,
-            target_share=model.target_share,
-        )
-    )
-    if model.min_replicas == 0 and model.schedule is None:
-        problems.broken(
-            "'min_replicas' must be at least 1 without a 'schedule'",
-            0,
-            "the metrics come from the pods, so nothing would ever start the first one",
-        )
-    if model.schedule is not None:
-        window = model.schedule
-        problems.include(
-            activation_problems(
-                timezone=window.timezone,
-                start=window.start,
-                end=window.end,
-                replicas=window.replicas,
-            )
-        )
-        if isinstance(window.replicas, int) and isinstance(model.max_replicas, int):
-            problems.integer(
-                "schedule.replicas",
-                window.replicas,
-                maximum=model.max_replicas,
-                repair="lower it or raise 'max_replicas'",
-            )
     return problems.messages
 
 

@@ -33,23 +33,9 @@ def system_pool_chart(
     add(
         chart,
         [
-            {
-                "apiVersion": "karpenter.k8s.aws/v1",
-                "kind": "EC2NodeClass",
-                "metadata": {"name": SYSTEM_POOL},
-                "spec": {
-                    "amiSelectorTerms": [{"alias": ami_alias}],
-                    "instanceProfile": instance_profile,
-                    "subnetSelectorTerms": [{"tags": {DISCOVERY_TAG: cluster_name}}],
-                    "securityGroupSelectorTerms": [{"id": security_group_id}],
-                    "metadataOptions": {
-                        "httpEndpoint": "enabled",
-                        "httpTokens": "required",
-                        "httpPutResponseHopLimit": 1,
-                    },
-                    "tags": dict(tags),
-                },
-            },
+            _node_class(
+                cluster_name, ami_alias, instance_profile, security_group_id, tags
+            ),
             {
                 "apiVersion": "karpenter.sh/v1",
                 "kind": "NodePool",
@@ -68,6 +54,9 @@ def system_pool_chart(
                                 "name": SYSTEM_POOL,
                             },
                             "expireAfter": "720h",
+                            # or a drain has no end, and the deletion of the pool
+                            # waits for it in vain
+                            "terminationGracePeriod": "600s",
                             "requirements": [
                                 _one_of("kubernetes.io/arch", "amd64"),
                                 _one_of("kubernetes.io/os", "linux"),
@@ -91,3 +80,42 @@ def system_pool_chart(
 
 def _one_of(key: str, *values: str) -> Manifest:
     return {"key": key, "operator": "In", "values": list(values)}
+
+
+def _node_class(
+    cluster_name: str,
+    ami_alias: str,
+    instance_profile: str,
+    security_group_id: str,
+    tags: Mapping[str, str],
+) -> Manifest:
+    return {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": SYSTEM_POOL},
+        "spec": {
+            "amiSelectorTerms": [{"alias": ami_alias}],
+            "instanceProfile": instance_profile,
+            "subnetSelectorTerms": [{"tags": {DISCOVERY_TAG: cluster_name}}],
+            "securityGroupSelectorTerms": [{"id": security_group_id}],
+            # an import runs in the image of the models, which is larger than
+            # Karpenter's default of 20 GiB; 60 is estimated, not measured
+            "blockDeviceMappings": [
+                {
+                    "deviceName": "/dev/xvdb",
+                    "ebs": {
+                        "volumeSize": "60Gi",
+                        "volumeType": "gp3",
+                        "encrypted": True,
+                        "deleteOnTermination": True,
+                    },
+                }
+            ],
+            "metadataOptions": {
+                "httpEndpoint": "enabled",
+                "httpTokens": "required",
+                "httpPutResponseHopLimit": 1,
+            },
+            "tags": dict(tags),
+        },
+    }

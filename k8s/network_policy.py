@@ -34,6 +34,11 @@ def namespace(name: str) -> Manifest:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
+def namespaces_with(label: str) -> Manifest:
+    """Return the peer that is every pod of the namespaces with a label set to true."""
+    return {"namespaceSelector": {"matchLabels": {label: "true"}}}
+
+
 def network(cidr: str) -> Manifest:
     """Return the peer that is a network, such as the control plane's."""
     return {"ipBlock": {"cidr": cidr}}

@@ -228,8 +228,57 @@ BAD_MODELS: dict[str, tuple[Settings, str]] = {
         model(min_replicas=0),
         (
             "model 'chat': 'min_replicas' must be at least 1 without a 'schedule', "
-            "got 0; the metrics come from the pods, so nothing would ever start the "
-            "first one"
+            "'on_request', 'jobs_queue_arn' or 'gateway_query', got 0; the metrics "
+            "come from the pods, so nothing would ever start the first one"
+        ),
+    ),
+    "woken in a way that is not known": (
+        model(min_replicas=0, on_request="wait"),
+        "model 'chat': 'on_request' must be one of 'hold', 'retry', got 'wait'",
+    ),
+    "queue that is no ARN": (
+        model(min_replicas=0, jobs_queue_arn="jobs"),
+        (
+            "model 'chat': 'jobs_queue_arn' must be the ARN of an SQS queue, got "
+            "'jobs'; arn:aws:sqs:<region>:<account>:<name>"
+        ),
+    ),
+    "gateway that is the model": (
+        model(gateway_query="sum(vllm:num_requests_running)"),
+        (
+            "model 'chat': 'gateway_query' must read a metric that exists without "
+            "replicas, got 'sum(vllm:num_requests_running)'; vLLM's own are gone with "
+            "its pods; ask the gateway"
+        ),
+    ),
+    "weights of a branch": (
+        model(hugging_face="owner/name@main"),
+        (
+            "model 'chat': 'hugging_face' must be a repository of the Hub at a commit, "
+            "as owner/name@<40 hex digits>, got 'owner/name@main'; a branch moves, and "
+            "replicas would serve different weights"
+        ),
+    ),
+    "token in a secret of no name": (
+        model(hugging_face_secret="Hub"),
+        (
+            "model 'chat': 'hugging_face_secret' must be the name of a Secret, got "
+            "'Hub'; for example 'mistral-7b-clients'"
+        ),
+    ),
+    "key in a secret of no name": (
+        model(api_key_secret="Clients"),
+        (
+            "model 'chat': 'api_key_secret' must be the name of a Secret, got "
+            "'Clients'; for example 'mistral-7b-clients'"
+        ),
+    ),
+    "display name with a quote": (
+        model(served_name='a"b'),
+        (
+            "model 'chat': 'served_name' must be a name of letters, digits and "
+            """'._/:-', at most 200 long, got 'a"b'; for example """
+            "'mistral-7b-instruct'"
         ),
     ),
     "weight of zero": (
@@ -484,12 +533,12 @@ BAD_MODELS: dict[str, tuple[Settings, str]] = {
     ),
     "too many models": (
         stage(
-            pools=(replace(POOL, max_gpus=101),),
+            pools=(replace(POOL, max_gpus=51),),
             models=tuple(
-                replace(MODEL, name=f"m{index}", max_replicas=1) for index in range(101)
+                replace(MODEL, name=f"m{index}", max_replicas=1) for index in range(51)
             ),
         ),
-        "'models' must be at most 100, got 101; make a second stage for the others",
+        "'models' must be at most 50, got 51; make a second stage for the others",
     ),
 }
 """Settings and the message that their author reads, by what is wrong."""

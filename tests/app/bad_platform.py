@@ -1,6 +1,6 @@
 """Settings of the platform that are refused."""
 
-from infra.settings import Settings
+from infra.settings import ObservabilitySettings, Settings
 from tests.app.good_settings import (
     ACCOUNT_RULE,
     ADMIN,
@@ -89,6 +89,43 @@ BAD_PLATFORM: dict[str, tuple[Settings, str]] = {
             "'docker_hub_secret' must be the name of a secret that begins with "
             "'ecr-pullthroughcache/', got 'docker-hub'"
         ),
+    ),
+    "observability of another kind": (
+        stage(observability=True),
+        "'observability' must be of class ObservabilitySettings, got True",
+    ),
+    "addresses without brackets": (
+        stage(observability=ObservabilitySettings(emails="a@b.c")),  # type: ignore[arg-type]
+        "'emails' must be a list or tuple, got 'a@b.c'; put it in brackets",
+    ),
+    "address that is none": (
+        stage(observability=ObservabilitySettings(emails=("on-call",))),
+        (
+            "observability: 'emails' must be addresses of e-mail, got 'on-call'; for "
+            "example 'on-call@example.com'"
+        ),
+    ),
+    "address twice": (
+        stage(observability=ObservabilitySettings(emails=("a@b.cc", "a@b.cc"))),
+        (
+            "observability: 'emails' must not name anything twice, got 'a@b.cc'; "
+            "remove one"
+        ),
+    ),
+    "grafana that has nothing to read": (
+        stage(observability=ObservabilitySettings(managed_grafana=True)),
+        (
+            "observability: 'managed_grafana' must be False without "
+            "'managed_prometheus', which it reads, got True; set both"
+        ),
+    ),
+    "workspace that is no flag": (
+        stage(observability=ObservabilitySettings(managed_prometheus="yes")),  # type: ignore[arg-type]
+        "observability: 'managed_prometheus' must be True or False, got 'yes'",
+    ),
+    "signal that is not known": (
+        stage(signal="cpu"),
+        "'signal' must be one of 'prometheus', 'otel-scaler', got 'cpu'",
     ),
     "admin not an ARN": (
         stage(admin_role_arns=("Admin",)),

@@ -135,6 +135,10 @@ def other_choices() -> Settings:
                 schedule=Schedule(
                     timezone="Europe/Berlin", start="0 8 * * 1-5", end="0 18 * * 1-5"
                 ),
+                on_request="hold",
+                gateway_query='sum(envoy_requests{cluster="office-hours"})',
+                served_name="office/hours",
+                api_key_secret="office-hours-clients",
             ),
             ModelSettings(
                 name="large",
@@ -146,6 +150,9 @@ def other_choices() -> Settings:
                 cpu=16,
                 memory_gib=160,
                 max_replicas=2,
+                hugging_face=f"owner/large@{'0' * 40}",
+                hugging_face_secret="hub",
+                jobs_queue_arn="arn:aws:sqs:us-east-1:111122223333:jobs",
             ),
         ),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from infra.settings import Settings
+from infra.settings import ObservabilitySettings, Settings
 from infra.stacks import define_stacks
 from infra.stages import STAGES, load
 from tests.app.good_settings import OFFICE
@@ -54,6 +54,11 @@ def settings_of(variant: str) -> Settings:
         docker_hub_secret="ecr-pullthroughcache/docker-hub",
         admin_role_arns=("arn:aws:iam::111122223333:role/Admin",),
         public_access_cidrs=(OFFICE,),
+        observability=ObservabilitySettings(
+            emails=("on-call@example.com",),
+            managed_prometheus=True,
+            managed_grafana=True,
+        ),
     )
 
 
@@ -90,8 +95,14 @@ ARNS = {
     "AWS::Lambda::Function": f"arn:aws:lambda:{HERE}:function:example",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{HERE}:log-group:example:*",
     "AWS::S3::Bucket": "arn:aws:s3:::example",
+    "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:example",
     "AWS::SQS::Queue": f"arn:aws:sqs:{HERE}:example",
+    "AWS::APS::Workspace": f"arn:aws:aps:{HERE}:workspace/ws-0123abcd",
 }
+
+
+REFS = {"AWS::SNS::Topic": f"arn:aws:sns:{HERE}:example"}
+"""What a reference to a resource yields where that is an ARN too."""
 
 
 def rendered(value: Any, stack: str, templates: Mapping[str, Any]) -> Any:
@@ -108,7 +119,8 @@ def call(parts: dict[str, Any], stack: str, templates: Mapping[str, Any]) -> Any
     """Return what a function of CloudFormation yields, or a value that is none."""
     [(function, argument)] = parts.items()
     if function == "Ref":
-        return PSEUDO[argument]
+        known = templates[stack]["Resources"].get(argument, {})
+        return PSEUDO.get(argument) or REFS[known["Type"]]
     if function == "Fn::GetAtt":
         return ARNS[templates[stack]["Resources"][argument[0]]["Type"]]
     if function == "Fn::Join":

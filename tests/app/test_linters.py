@@ -49,6 +49,7 @@ LINTED: dict[tuple[str, str], str] = {
     ),
     ("Cluster/SecretsKey", "PERMISSIONS_MANAGEMENT_ACTIONS"): KEY_OF_ACCOUNT,
     ("Storage/Models/Key", "PERMISSIONS_MANAGEMENT_ACTIONS"): KEY_OF_ACCOUNT,
+    ("Platform/Observability/Key", "PERMISSIONS_MANAGEMENT_ACTIONS"): KEY_OF_ACCOUNT,
     ("Storage/CompileCache", "MALFORMED"): (
         "a file system policy applies to its file system and needs no Resource"
     ),

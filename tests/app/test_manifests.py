@@ -129,7 +129,7 @@ def test_namespaces_exist(app: Templates) -> None:
         if item["kind"] not in CLUSTER_SCOPED
     }
     releases = resources(app["Platform"], RELEASE_TYPE).values()
-    assert used == {"inference", "keda", "monitoring"}
+    assert used == {"inference", "keda", "monitoring", "gpu-telemetry"}
     assert used | {release["Namespace"] for release in releases} <= known
 
 
@@ -150,13 +150,13 @@ def test_namespaces_come_first_in_their_resource(app: Templates) -> None:
         if any(item["kind"] == "Namespace" for item in group)
     ]
     kinds = [item["kind"] for item in group]
-    assert kinds[:3] == ["Namespace"] * 3
-    assert kinds.count("Namespace") == 3
+    assert kinds[:4] == ["Namespace"] * 4
+    assert kinds.count("Namespace") == 4
 
 
 def test_priorities_exist(app: Templates) -> None:
     """Each priority class that a pod names is one that the platform makes."""
-    named = {pod.get("priorityClassName") for _, pod in pods(app)}
+    named = {pod.get("priorityClassName") for pod in gpu_pods(app)}
     assert named == {"inference"}
     assert named <= of_kind(app, "PriorityClass").keys()
 
@@ -194,7 +194,7 @@ def test_pods_select_a_pool_that_makes_their_nodes(app: Templates) -> None:
         if name != "system"
     }
     selected = set()
-    for _, pod in pods(app):
+    for pod in gpu_pods(app):
         name = pod["nodeSelector"][POOL_LABEL]
         selected.add(name)
         node = pools[name]["template"]["spec"]
@@ -324,6 +324,18 @@ def deployed(item: Manifest) -> Manifest:
     text = re.sub(r"\$\{[^}]*SecurityGroupId[^}]*\}", "sg-0123abc", json.dumps(item))
     found: Manifest = json.loads(text)
     return found
+
+
+def gpu_pods(app: Templates) -> list[Manifest]:
+    """Return the pods that run on GPU nodes, which an import does not."""
+    return [
+        pod
+        for _, pod in pods(app)
+        if any(
+            "nvidia.com/gpu" in item.get("resources", {}).get("limits", {})
+            for item in pod["containers"]
+        )
+    ]
 
 
 def pods(app: Templates) -> list[tuple[str, Manifest]]:

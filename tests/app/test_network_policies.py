@@ -17,7 +17,12 @@ def test_namespaces_refuse_what_nobody_allows(templates: Templates) -> None:
     }
     both = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     incoming = {"podSelector": {}, "policyTypes": ["Ingress"]}
-    assert denied == {"inference": both, "keda": incoming, "monitoring": incoming}
+    assert denied == {
+        "inference": both,
+        "keda": incoming,
+        "monitoring": incoming,
+        "gpu-telemetry": incoming,
+    }
 
 
 def test_models_reach_names_credentials_and_storage(templates: Templates) -> None:

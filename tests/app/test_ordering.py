@@ -42,6 +42,7 @@ POD_MAKERS = {
     ("kube-system", "efs-csi-controller-sa"): "aws-efs-csi-driver",
     ("kube-system", "karpenter"): "karpenter",
     ("keda", "keda-operator"): "keda",
+    ("monitoring", "kube-prometheus-stack-alertmanager"): "kube-prometheus-stack",
 }
 """Release or add-on whose pods use a service account that is not a model's."""
 
@@ -182,7 +183,7 @@ def pods_without_credentials(order: Order) -> Iterator[str]:
         (item["metadata"]["namespace"], pod["serviceAccountName"]): place
         for place, group in order.applied.items()
         for item in group
-        if item["kind"] == "Deployment"
+        if item["kind"] in {"Deployment", "Job"}
         for pod in [item["spec"]["template"]["spec"]]
     }
     for place, bound in order.places("AWS::EKS::PodIdentityAssociation").items():
@@ -244,7 +245,7 @@ def pods_without_volume(order: Order) -> Iterator[str]:
         for item in group:
             if item["kind"] != "Deployment":
                 continue
-            for volume in item["spec"]["template"]["spec"]["volumes"]:
+            for volume in item["spec"]["template"]["spec"].get("volumes", ()):
                 claim = volume.get("persistentVolumeClaim", {}).get("claimName")
                 if claim and not order.after(place, claims[claim]):
                     yield name_of(item)
@@ -320,7 +321,7 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     ),
     (
         controllers_deleted_first,
-        ("Platform", "SystemPoolAF11F45A"),
+        ("Platform", "SystemPoolDrain"),
         *("Karpenter3DCA5D0D", "EC2NodeClass system"),
     ),
     (
@@ -350,7 +351,7 @@ TAKEN_AWAY: list[tuple[Callable[[Order], Iterator[str]], Place, str, str]] = [
     ),
     (
         objects_without_namespace,
-        ("Platform", "Keda53FA7F5C"),
+        ("Platform", "Prometheus2BCCDD01"),
         *("Namespaces90F58B69", "keda"),
     ),
     (

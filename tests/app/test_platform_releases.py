@@ -27,6 +27,24 @@ def test_karpenter_and_its_crds_are_one_version(templates: Templates) -> None:
         assert chart["Namespace"] == "kube-system"
 
 
+def test_crds_of_karpenter_are_upgraded_first(templates: Templates) -> None:
+    """Karpenter's CRDs are a release of their own, which Karpenter waits for."""
+    found = {
+        resource["Properties"]["Release"]: (logical_id, resource.get("DependsOn", []))
+        for logical_id, resource in templates["Platform"]["Resources"].items()
+        if resource["Type"] == RELEASE_TYPE
+    }
+    crds, after_nothing_of_ours = found["karpenter-crd"]
+    _, needed = found["karpenter"]
+    assert crds in needed
+    assert not {other for other, _ in found.values()} & set(after_nothing_of_ours)
+
+
+def test_crds_of_keda_are_upgraded_with_it(templates: Templates) -> None:
+    """KEDA's CRDs are templates of its chart, which no value takes out."""
+    assert "crds" not in values(release(templates, "keda"))
+
+
 def test_karpenter_hears_of_interruptions(templates: Templates) -> None:
     """Karpenter reads the queue that five rules fill, each with its exact event."""
     platform = templates["Platform"]

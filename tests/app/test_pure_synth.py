@@ -301,6 +301,7 @@ ALLOWED_IMPORTS = {
     "enum",
     "fnmatch",
     "functools",
+    "hashlib",
     "importlib",
     "ipaddress",
     "itertools",
@@ -341,10 +342,35 @@ def test_linter_bans_the_world(folder: str, code: str) -> None:
     assert [message.split(" ")[0] for message in found] == [f"`{BANNED[code]}`"]
 
 
-NO_SYNTHESIS = {"simulation": {"heapq", "random"}, "cli": {"os"}}
-"""What the simulator and the command line may know beside: a queue of events, a seed,
-and a process. No
-synthesis imports them."""
+NO_SYNTHESIS = {
+    "dashboards": {"string", "sys"},
+    "simulation": {"heapq", "random"},
+    "cli": {"os"},
+    # what runs elsewhere: a Lambda function, a job in the cluster, a look at an account
+    "handlers": {"logging", "time", "urllib"},
+    "importing": {
+        "argparse",
+        "base64",
+        "concurrent",
+        "hashlib",
+        "http",
+        "logging",
+        "os",
+        "signal",
+        "socket",
+        "struct",
+        "threading",
+        "time",
+        "urllib",
+    },
+    "account": {"datetime", "os", "time"},
+}
+"""What parts may know that no synthesis imports: the simulator a queue of events and a
+seed, the command line a process, and what runs elsewhere the world."""
+
+
+ELSEWHERE = {"handlers", "importing", "account"}
+"""Folders of what never runs in a synthesis, and may ask the world."""
 
 
 def imports(file: Path) -> set[str]:
@@ -366,13 +392,14 @@ def test_own_code_imports_nothing_of_the_world() -> None:
     for file in files:
         allowed = ALLOWED_IMPORTS | NO_SYNTHESIS.get(file.parent.name, set())
         assert imports(file) - allowed == set(), file
-        assert "TID251" not in file.read_text(), file
+        if file.parent.name not in ELSEWHERE:
+            assert "TID251" not in file.read_text(), file
 
 
 # --- what a synthesis costs ---------------------------------------------------------
 
-MOST_CALLS = 600
-"""Calls to jsii of the default stage: 480 when this was written. A call costs about a
+MOST_CALLS = 700
+"""Calls to jsii of the default stage: 604 when this was written. A call costs about a
 millisecond, and a setter for each field instead of one whole object would triple it."""
 
 MOST_CALLS_PER_MODEL = 20

@@ -46,7 +46,11 @@ def test_texts_stay_texts(assembly: Path, tmp_path: Path) -> None:
         for file in render.render(assembly, tmp_path)
         if file.name.startswith("Serving-Models")
     ]
-    scaler = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))[-1]
+    [scaler] = [
+        item
+        for item in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        if item["kind"] == "ScaledObject"
+    ]
     trigger = scaler["spec"]["triggers"][0]["metadata"]
     assert trigger["threshold"] == "24"
     assert trigger["ignoreNullValues"] == "false"

@@ -27,6 +27,7 @@ TLS_ONLY = "CDK's enforce_ssl denies everything without TLS"
 WILDCARD_ACTIONS = {
     ("Cluster/SecretsKey", "kms:*"): KEY_OF_ACCOUNT,
     ("Storage/Models/Key", "kms:*"): KEY_OF_ACCOUNT,
+    ("Platform/Observability/Key", "kms:*"): KEY_OF_ACCOUNT,
     ("Storage/Models/Resource/Policy", "s3:*"): TLS_ONLY,
     ("Platform/Interruptions/Policy", "sqs:*"): TLS_ONLY,
     **dict.fromkeys(
@@ -134,6 +135,23 @@ WILDCARD_RESOURCES: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ),
     ("Cluster/SecretsKey", "kms:*"): ((ANY,), "in a key policy: this key"),
     ("Storage/Models/Key", "kms:*"): ((ANY,), "in a key policy: this key"),
+    ("Platform/Observability/Key", "kms:*"): ((ANY,), "in a key policy: this key"),
+    ("Platform/Observability/Key", "AlarmsOfCloudWatch"): (
+        (ANY,),
+        "in a key policy: this key",
+    ),
+    **{
+        (f"{stack}/EksInferenceNodeDrain/Role", action): (resources, reason)
+        for stack in ("Platform", "Serving")
+        for action, resources, reason in (
+            ("ec2:DescribeInstances", (ANY,), UNSCOPED),
+            (
+                "logs:CreateLogStream",
+                (f"arn:aws:logs:{HERE}:log-group:example:*",),
+                "the streams of the function's own group",
+            ),
+        )
+    },
     ("Storage/Models/Resource/Policy", "s3:DeleteObject*"): (
         ("arn:aws:s3:::example/*",),
         "CDK's auto_delete_objects empties the bucket of a stage that is not kept",
@@ -254,6 +272,11 @@ TRUSTED = {
     "Network/Vpc/FlowLog/IAMRole": "vpc-flow-logs.amazonaws.com",
     "Platform/KarpenterRole": PODS,
     "Platform/KedaRole": PODS,
+    "Platform/Observability/AlertmanagerRole": PODS,
+    "Platform/Observability/PrometheusRole": PODS,
+    "Platform/Observability/GrafanaRole": "grafana.amazonaws.com",
+    "Platform/EksInferenceNodeDrain/Role": "lambda.amazonaws.com",
+    "Serving/EksInferenceNodeDrain/Role": "lambda.amazonaws.com",
     "Cluster/EfsCsiRole": PODS,
     "Serving/Models/<model>/Role": PODS,
     "Storage/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": (

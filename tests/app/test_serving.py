@@ -5,7 +5,6 @@ from eks_inference.testing import as_text
 from tests.app.conftest import (
     Templates,
     of_kind,
-    only,
     other_choices,
     resources,
     statements,
@@ -16,7 +15,11 @@ from tests.app.questions import container, pod
 
 def test_model_reads_its_own_prefix(templates: Templates) -> None:
     """The role of a model reads below its prefix, and decrypts, and nothing more."""
-    role = only(templates["Serving"], "AWS::IAM::Role")
+    [role] = [
+        item
+        for key, item in resources(templates["Serving"], "AWS::IAM::Role").items()
+        if key.startswith("Models")
+    ]
     [policy] = role["Policies"]
     read, listing, decrypt = statements(policy["PolicyDocument"])
     prefix = "models/mistral-7b-instruct-awq/*"
@@ -36,7 +39,7 @@ def test_pods_of_this_account_alone_assume_a_role(templates: Templates) -> None:
         for template in templates.values()
         for item in resources(template, "AWS::EKS::PodIdentityAssociation").values()
     ]
-    assert len(roles) == 4
+    assert len(roles) == 5
     for role in roles:
         [trust] = statements(role["AssumeRolePolicyDocument"])
         assert trust["Action"] == ["sts:AssumeRole", "sts:TagSession"]
@@ -125,24 +128,28 @@ def test_metrics_are_fresh(dev: Templates) -> None:
 def test_zero_replicas_wake_by_the_clock() -> None:
     """A model that can go to zero has a trigger outside its own pods."""
     spec = of_kind(synthesize(other_choices()), "ScaledObject")["office-hours"]["spec"]
-    queue, clock = spec["triggers"]
+    queue, clock, request, gateway = spec["triggers"]
     assert spec["minReplicaCount"] == 0
     assert queue["type"] == "prometheus"
     assert (clock["type"], clock["metadata"]["timezone"]) == ("cron", "Europe/Berlin")
+    assert (request["type"], gateway["type"]) == ("external-push", "prometheus")
     assert spec["cooldownPeriod"] >= 300
 
 
 def test_zero_replicas_are_an_empty_queue() -> None:
-    """Where nothing is to be scraped nobody waits; a silent target is an error."""
+    """Where a Deployment has no replica nobody waits; all other silence is an error."""
     scalers = of_kind(synthesize(other_choices()), "ScaledObject")
     trigger = scalers["office-hours"]["spec"]["triggers"][0]["metadata"]
-    pods = 'namespace="inference",model_name="office-hours"'
+    pods = (
+        'namespace="inference",job="inference/office-hours",model_name="office/hours"'
+    )
     assert trigger["ignoreNullValues"] == "false"
     assert trigger["threshold"] == "24"
     assert trigger["query"] == (
         f"(sum(vllm:num_requests_running{{{pods}}}) + "
         f"10 * sum(vllm:num_requests_waiting{{{pods}}}))"
-        ' or (vector(0) unless on() up{job="inference/office-hours"})'
+        " or (vector(0) and on() (kube_deployment_status_replicas{"
+        'namespace="inference",deployment="office-hours"} == 0))'
     )
     for item in scalers["mistral-7b"]["spec"]["triggers"]:
         assert "vector(0)" not in item["metadata"]["query"]

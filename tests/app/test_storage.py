@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eks_inference.manifests.serving import VLLM_USER
+from eks_inference.manifests import VLLM_USER
 from eks_inference.testing import as_text
 from tests.app.conftest import (
     Templates,

@@ -50,18 +50,19 @@ def test_releases_have_their_versions(lines: list[list[str]]) -> None:
 
 
 def test_models_have_their_addresses(lines: list[list[str]]) -> None:
-    """Each model is named with its address and its pool."""
-    for model, pool in (
-        *(("mistral-7b", "gpu-24"), ("office-hours", "gpu-16")),
-        ("large", "gpu-48"),
+    """Each model is named with its pool and its address, which can wake it."""
+    for model, host, pool in (
+        ("mistral-7b", "mistral-7b.inference.svc:8000", "gpu-24"),
+        ("office-hours", "office-hours-http.inference.svc:8080", "gpu-16"),
+        ("large", "large.inference.svc:8000", "gpu-48"),
     ):
-        address = f"http://{model}.inference.svc:8000/v1"
+        address = f"http://{host}/v1"
         assert [model, address, "on", "pool", pool] in lines
 
 
 def test_objects_are_counted(lines: list[list[str]]) -> None:
     """Kubernetes objects are counted by their kind."""
-    for kind, count in (("ScaledObject", "3"), ("NodePool", "4"), ("Namespace", "3")):
+    for kind, count in (("ScaledObject", "3"), ("NodePool", "4"), ("Namespace", "4")):
         assert [kind, count] in lines
 
 

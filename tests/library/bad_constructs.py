@@ -1,12 +1,29 @@
 """Values that the constructs refuse, each with the whole message."""
 
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 
-from eks_inference import Accelerator, GpuInferencePool
+from eks_inference import (
+    Accelerator,
+    Activation,
+    GpuInferencePool,
+    ModelEndpoint,
+    QueueScaling,
+)
 from eks_inference.inference_endpoints import INTERFACE_SERVICES
-from tests.library.conftest import BadInputs
+from tests.library.conftest import BadInputs, import_cluster
 from tests.library.test_cluster import NO_KUBECTL, bare_v2
+
+
+def endpoint(stack: cdk.Stack, **changes: str) -> ModelEndpoint:
+    """Return an endpoint of another model, in a stack of its own."""
+    root = cast("cdk.App", stack.node.root)
+    other = cdk.Stack(root, f"{stack.node.id}Endpoint")
+    return ModelEndpoint(
+        other, "Endpoint", cluster=import_cluster(other), name="chat", **changes
+    )
 
 
 def vpc_without_network(stack: cdk.Stack) -> ec2.IVpc:
@@ -57,8 +74,8 @@ TAGS = (
 KINDS = "{}: 'json_patches' must be one of {}, got {!r}; name a kind by its patches"
 OF_A_POOL = "'EC2NodeClass', 'NodePool'"
 OF_A_MODEL = (
-    "'Deployment', 'PodDisruptionBudget', 'PodMonitor', 'ScaledObject', 'Service', "
-    "'ServiceAccount'"
+    "'Deployment', 'InterceptorRoute', 'PodDisruptionBudget', 'PodMonitor', "
+    "'ScaledObject', 'Service', 'ServiceAccount', 'TriggerAuthentication'"
 )
 
 POOL: BadInputs = [
@@ -183,6 +200,25 @@ POOL: BadInputs = [
         TAGS.format("kubernetes.io/cluster/a"),
     ),
     (
+        {"headroom_nodes": -1},
+        "pool 'gpu': 'headroom_nodes' must be at least 0, got -1",
+    ),
+    (
+        {"headroom_nodes": 12, "max_gpus": 11},
+        (
+            "pool 'gpu': 'headroom_nodes' must fit 'max_gpus' (11) with 1 GPUs each, "
+            "got 12; lower it or raise 'max_gpus'"
+        ),
+    ),
+    (
+        {"headroom_namespace": "A"},
+        label("pool", "Gpu", "headroom_namespace", "A"),
+    ),
+    (
+        {"headroom_image": ""},
+        "pool 'Gpu': 'headroom_image' must be a text that is not empty, got ''",
+    ),
+    (
         {"json_patches": {"Deployment": []}},
         KINDS.format("pool 'Gpu'", OF_A_POOL, "Deployment"),
     ),
@@ -268,6 +304,45 @@ MODEL: BadInputs = [
     (
         {"json_patches": {"StatefulSet": []}},
         KINDS.format("model 'Chat'", OF_A_MODEL, "StatefulSet"),
+    ),
+    (
+        {"api_key": "hunter2"},
+        "model 'Chat': 'api_key' must be of class SecretKey, got 'hunter2'",
+    ),
+    (
+        {"weights": "models/mistral/"},
+        ("model 'Chat': 'weights' must be of class ModelImport, got 'models/mistral/'"),
+    ),
+    (
+        {"observability": False},
+        "model 'Chat': 'observability' must be of class Observability, got False",
+    ),
+    (
+        {"await_ready": "yes"},
+        "model 'Chat': 'await_ready' must be True or False, got 'yes'",
+    ),
+    (
+        {
+            "await_ready": True,
+            "scaling": QueueScaling(min_replicas=0, activation=Activation.http()),
+        },
+        (
+            "model 'Chat': 'await_ready' must be False for a model that can have no "
+            "replica, got True; raise 'min_replicas' or leave it out"
+        ),
+    ),
+    (
+        {"shared_endpoint": "chat"},
+        "model 'Chat': 'shared_endpoint' must be of class ModelEndpoint, got 'chat'",
+    ),
+    (
+        {"shared_endpoint": lambda stack: endpoint(stack, namespace="search")},
+        (
+            "model 'Chat': 'shared_endpoint' must be in the model's namespace "
+            "('inference'), got 'search'\nmodel 'Chat': 'shared_endpoint' must serve "
+            "what the model is called by clients ('mistral'), got 'chat'; set the same "
+            "'served_name' on both"
+        ),
     ),
     (
         {"scaling": 3, "image": "", "namespace": "-"},
@@ -515,5 +590,54 @@ ROLE: BadInputs = [
     (
         {"statements": {"Read": []}},
         "role 'Role': 'statements['Read']' must not be empty; remove the policy",
+    ),
+]
+
+ENDPOINT: BadInputs = [
+    ({"cluster": bare_v2}, f"endpoint 'Endpoint': {NO_KUBECTL}"),
+    (
+        {"name": "vllm-chat"},
+        (
+            "endpoint 'Endpoint': 'name' must not start with 'vllm', got 'vllm-chat': "
+            "a Service of that name injects VLLM_* variables that vLLM takes for its "
+            "own; choose another name"
+        ),
+    ),
+    ({"namespace": "A"}, label("endpoint", "Endpoint", "namespace", "A")),
+    (
+        {"served_name": "a b", "namespace": ""},
+        (
+            "endpoint 'Endpoint': 'served_name' must be a name of letters, digits and "
+            "'._/:-', at most 200 long, got 'a b'; for example 'mistral-7b-instruct'\n"
+            f"{label('endpoint', 'Endpoint', 'namespace', '')}"
+        ),
+    ),
+]
+
+ALARMS: BadInputs = [
+    (
+        {"cluster_name": ""},
+        "alarms 'Alarms': 'cluster_name' must be a text that is not empty, got ''",
+    ),
+    (
+        {"interruption_queue_name": 7},
+        (
+            "alarms 'Alarms': 'interruption_queue_name' must be a text that is not "
+            "empty, got 7"
+        ),
+    ),
+    (
+        {"alarm_actions": "arn:aws:sns:a:1:b"},
+        (
+            "alarms 'Alarms': 'alarm_actions' must be a list or tuple, got "
+            "'arn:aws:sns:a:1:b'; put it in brackets"
+        ),
+    ),
+    (
+        {"alarm_actions": ["on-call"]},
+        (
+            "alarms 'Alarms': 'alarm_actions' must be ARNs, got 'on-call'; for example "
+            "that of an SNS topic"
+        ),
     ),
 ]

@@ -1,78 +1,25 @@
 """For every rule, apps that break it, and what they are told."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import aws_cdk as cdk
 from cdk8s import JsonPatch
 
-from eks_inference import (
-    Accelerator,
-    Capacity,
-    Drain,
-    GpuInferencePool,
-    QueueScaledModel,
-    QueueScaling,
-)
+from eks_inference import Accelerator, Drain, QueueScaling
 from eks_inference.planning import CHECKPOINTS
-from tests.library.cases import default_model, default_pool
+from tests.library.broken_rule import (
+    BEHAVIOR,
+    CONTAINER,
+    DATA_VOLUME,
+    GPU_LIMIT,
+    NO_COLON,
+    OF_ALL,
+    ON_DEMAND,
+    POD,
+    UNSUMMED,
+    Broken,
+    patched,
+    query,
+)
+from tests.library.broken_signal_rules import MORE_SIGNALS
 from tests.library.conftest import WINDOW
-
-POD = "/spec/template/spec"
-CONTAINER = f"{POD}/containers/0"
-BEHAVIOR = "/spec/advanced/horizontalPodAutoscalerConfig/behavior"
-QUERY = "/spec/triggers/0/metadata/query"
-DATA_VOLUME = "/spec/blockDeviceMappings/1/ebs"
-GPU_LIMIT = f"{CONTAINER}/resources/limits/nvidia.com~1gpu"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Broken:
-    """An app that breaks one rule.
-
-    Args:
-        rule: Last part of the rule's id.
-        says: What the app is told, each with the rule's id.
-        pool: Arguments of the pool.
-        model: Arguments of the model, or None where there is none.
-        limits: Limits of what is served.
-    """
-
-    rule: str
-    says: Sequence[str]
-    pool: Mapping[str, Any] = field(default_factory=dict)
-    model: Mapping[str, Any] | None = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """Id of the rule."""
-        return f"eks_inference:{self.rule}"
-
-    def define(self, stack: cdk.Stack) -> GpuInferencePool:
-        """Define the pool and the model that break the rule."""
-        made = default_pool(stack, **self.pool)
-        if self.model is not None:
-            served = default_model(stack, **self.limits)
-            QueueScaledModel(stack, "Chat", pool=made, model=served, **self.model)
-        return made
-
-
-def patched(kind: str, *patches: JsonPatch) -> dict[str, Any]:
-    """Return the argument that changes the rendered object of a kind."""
-    return {"json_patches": {kind: list(patches)}}
-
-
-def query(text: str) -> dict[str, Any]:
-    """Return the argument that changes the first query."""
-    return patched("ScaledObject", JsonPatch.replace(QUERY, text))
-
-
-UNSUMMED = 'vllm:num_requests_running{model_name="mistral"}'
-OF_ALL = "sum(vllm:num_requests_running)"
-NO_COLON = 'sum(vllm_num_requests_running{model_name="mistral"})'
-ON_DEMAND = {"capacity": Capacity.on_demand()}
 
 BROKEN = [
     Broken(
@@ -90,7 +37,8 @@ BROKEN = [
         model=patched(
             "ScaledObject",
             JsonPatch.remove("/spec/minReplicaCount"),
-            JsonPatch.add("/spec/initialCooldownPeriod", 300),
+            JsonPatch.add("/spec/cooldownPeriod", 900),
+            JsonPatch.add("/spec/initialCooldownPeriod", 900),
         ),
         says=[
             (
@@ -107,8 +55,8 @@ BROKEN = [
             )
         },
         says=[
-            f"'{name}' must be at least a cold start (300 s), got 60; raise "
-            "'cooldown_seconds'"
+            f"'{name}' must be at least what nine of ten cold starts take (422 s), "
+            "got 60; raise 'cooldown_seconds', or leave it out"
             for name in ("cooldownPeriod", "initialCooldownPeriod")
         ],
     ),
@@ -120,8 +68,8 @@ BROKEN = [
         },
         says=[
             (
-                "'initialCooldownPeriod' must be at least a cold start (300 s), got 0; "
-                "raise 'cooldown_seconds'"
+                "'initialCooldownPeriod' must be at least what nine of ten cold starts "
+                "take (422 s), got 0; raise 'cooldown_seconds', or leave it out"
             )
         ],
     ),
@@ -235,7 +183,7 @@ BROKEN = [
         says=[
             (
                 "query of trigger 'running' must name the model in each metric, got "
-                f"{OF_ALL!r}; add model_name='mistral'"
+                f'{OF_ALL!r}; add job="inference/mistral"'
             )
         ],
     ),
@@ -244,11 +192,12 @@ BROKEN = [
         model=query(NO_COLON),
         says=[
             (
-                "query of trigger 'running' must use vLLM's own names, got "
-                "'vllm_num_requests_running'; write 'vllm:num_requests_running'"
+                "query of trigger 'running' must use the names that its source has, "
+                "got 'vllm_num_requests_running'; write 'vllm:num_requests_running'"
             )
         ],
     ),
+    *MORE_SIGNALS,
     Broken(
         rule="targetAboveCapacity",
         model=patched(
@@ -350,7 +299,7 @@ BROKEN = [
         ),
         says=[
             (
-                "start-up budget must be at least a cold start (300 s), got 295; raise "
+                "start-up budget must be at least a cold start (422 s), got 295; raise "
                 "'failureThreshold'"
             )
         ],
@@ -503,6 +452,16 @@ BROKEN = [
         rule="noRoomForRollout",
         pool={"max_gpus": 10},
         says=["'max_gpus' must leave room for one more replica (11), got 10; raise it"],
+    ),
+    Broken(
+        rule="headroomBeyondLimit",
+        pool={"headroom_nodes": 2},
+        says=[
+            (
+                "'max_gpus' must leave room for the spare nodes (12), got 11; raise it "
+                "or lower 'headroom_nodes'"
+            )
+        ],
     ),
     Broken(
         rule="poolWithoutModel",

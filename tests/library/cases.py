@@ -16,6 +16,7 @@ from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 
 from eks_inference import (
     Accelerator,
+    Activation,
     Capacity,
     CompileCache,
     Drain,
@@ -23,11 +24,13 @@ from eks_inference import (
     ImageCache,
     InferenceEndpoints,
     Model,
+    ModelEndpoint,
     ModelStore,
     NodeIdentity,
     PodIdentityRole,
     QueueScaledModel,
     QueueScaling,
+    SecretKey,
     Signal,
 )
 from eks_inference.manifests import Manifest
@@ -171,6 +174,34 @@ def model_zero(stack: cdk.Stack) -> None:
         pool=default_pool(stack),
         model=default_model(stack),
         scaling=QueueScaling(min_replicas=0, activation=WINDOW),
+    )
+
+
+def model_http(stack: cdk.Stack) -> None:
+    """Define a model that a request wakes, whose clients need a key."""
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=default_pool(stack),
+        model=default_model(stack, served_name="mistral/chat"),
+        scaling=QueueScaling(min_replicas=0, activation=Activation.http()),
+        api_key=SecretKey("clients"),
+    )
+
+
+def model_otel(stack: cdk.Stack) -> None:
+    """Define a model that is scaled by the OpenTelemetry scaler, behind an endpoint."""
+    pool = default_pool(stack)
+    QueueScaledModel(
+        stack,
+        "Chat",
+        pool=pool,
+        model=default_model(stack),
+        signal=Signal.otel_scaler(),
+        shared_endpoint=ModelEndpoint(
+            stack, "Endpoint", cluster=pool.cluster, name="chat", served_name="mistral"
+        ),
+        await_ready=True,
     )
 
 
@@ -396,6 +427,8 @@ CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
         model_smallest,
         model_everything,
         model_zero,
+        model_http,
+        model_otel,
         model_half,
         fleet,
         role_smallest,

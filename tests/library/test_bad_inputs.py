@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import FunctionType
 from typing import Any
@@ -14,10 +14,13 @@ import eks_inference
 from eks_inference import (
     Accelerator,
     Capacity,
+    ClusterAlarms,
     CompileCache,
     GpuInferencePool,
     ImageCache,
     InferenceEndpoints,
+    ModelEndpoint,
+    ModelImport,
     ModelStore,
     PodIdentityRole,
     QueueScaledModel,
@@ -29,14 +32,22 @@ from tests.library import (
     test_checkpoints,
     test_drain,
     test_image_cache,
+    test_metric,
     test_model,
+    test_model_import,
     test_node_identity,
+    test_objective,
+    test_observability,
     test_planning_pool,
     test_scaling,
+    test_scaling_formula,
+    test_secret_key,
     test_signal,
 )
 from tests.library.bad_constructs import (
+    ALARMS,
     CACHE,
+    ENDPOINT,
     ENDPOINTS,
     IMAGES,
     MODEL,
@@ -47,6 +58,7 @@ from tests.library.bad_constructs import (
 from tests.library.conftest import (
     BadInputs,
     children,
+    import_bucket,
     import_cluster,
     import_group,
     import_vpc,
@@ -74,6 +86,11 @@ CONSTRUCTS: Mapping[str, tuple[Callable[..., object], Given, BadInputs]] = {
         },
         MODEL,
     ),
+    "ClusterAlarms": (
+        ClusterAlarms,
+        {"id": "Alarms", "cluster_name": "platform"},
+        ALARMS,
+    ),
     "CompileCache": (
         CompileCache,
         {
@@ -90,6 +107,22 @@ CONSTRUCTS: Mapping[str, tuple[Callable[..., object], Given, BadInputs]] = {
         {"id": "Endpoints", "vpc": import_vpc},
         ENDPOINTS,
     ),
+    "ModelEndpoint": (
+        ModelEndpoint,
+        {"id": "Endpoint", "cluster": import_cluster, "name": "chat"},
+        ENDPOINT,
+    ),
+    "ModelImport": (
+        ModelImport,
+        {
+            "id": "Weights",
+            "cluster": import_cluster,
+            "bucket": import_bucket,
+            "prefix": "models/qwen/",
+            "source": test_model_import.HUB,
+        },
+        test_model_import.BAD_IMPORT,
+    ),
     "ModelStore": (ModelStore, {"id": "Models"}, STORE),
     "PodIdentityRole": (
         PodIdentityRole,
@@ -104,15 +137,23 @@ CONSTRUCTS: Mapping[str, tuple[Callable[..., object], Given, BadInputs]] = {
 }
 """What is made, with which good values, and the bad ones."""
 
-VALUES: Mapping[str, BadInputs] = {
+VALUES: Mapping[str, Sequence[tuple[Mapping[str, Any], object]]] = {
     "Activation": test_activation.BAD,
     "Capacity": test_capacity.BAD,
     "Drain": test_drain.BAD,
+    "LatencyObjective": test_objective.BAD,
     "Architecture": test_architecture.BAD,
     "Checkpoint": test_checkpoints.BAD,
+    "BucketSource": test_model_import.BAD_BUCKET,
+    "HuggingFaceSource": test_model_import.BAD_HUB,
+    "Metric": test_metric.BAD,
+    "ModelImport": test_model_import.BAD_IMPORT,
     "Model": test_model.BAD,
     "NodeIdentity": test_node_identity.BAD,
+    "Observability": test_observability.BAD,
     "QueueScaling": test_scaling.BAD,
+    "ScalingFormula": test_scaling_formula.BAD,
+    "SecretKey": test_secret_key.BAD,
     "Signal": test_signal.BAD,
 }
 """The bad values of each value class, which its own tests try."""
@@ -142,7 +183,7 @@ def given(stack: cdk.Stack, *values: Given) -> dict[str, Any]:
     }
 
 
-def of(table: BadInputs) -> set[str]:
+def of(table: Sequence[tuple[Mapping[str, Any], object]]) -> set[str]:
     """Return the arguments that a table has bad values for."""
     return {key for changes, _ in table for key in changes} - {"id"}
 

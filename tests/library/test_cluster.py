@@ -81,6 +81,8 @@ def test_pool_and_model_are_applied(case: str) -> None:
         "Deployment",
         "PodMonitor",
         "ScaledObject",
+        "PrometheusRule",
+        "ConfigMap",
     }
 
 

@@ -9,7 +9,7 @@ from constructs import IDependable
 from syrupy.assertion import SnapshotAssertion
 
 from eks_inference import CompileCache, ICompileCache
-from eks_inference.manifests.serving import VLLM_USER
+from eks_inference.manifests import VLLM_USER
 from eks_inference.testing import MANIFEST_TYPE, manifests, without_asset_hashes
 from tests.library.cases import one, resources, template
 from tests.library.conftest import (

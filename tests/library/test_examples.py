@@ -138,6 +138,40 @@ def shows_shared_pool() -> None:
         assert "vllm-compile-cache" in str(volumes)
 
 
+def shows_model_import() -> None:
+    """A job that brings the weights, and a model that waits for them."""
+    [job] = of_kind("model_import", "Job").values()
+    assert job["metadata"]["name"].startswith("weights-import-")
+    [model] = of_kind("model_import", "Deployment").values()
+    assert len(model["spec"]["template"]["spec"]["initContainers"]) == 1
+
+
+def shows_scale_to_zero() -> None:
+    """A model that the clock and a request wake, behind the interceptor, with a key."""
+    [template] = templates("scale_to_zero").values()
+    assert template["Outputs"]["Endpoint"]["Value"] == (
+        "http://assistant-http.inference.svc:8080/v1"
+    )
+    [scaled] = of_kind("scale_to_zero", "ScaledObject").values()
+    assert scaled["spec"]["minReplicaCount"] == 0
+    assert [item["type"] for item in scaled["spec"]["triggers"]] == [
+        "prometheus",
+        "cron",
+        "external-push",
+    ]
+    assert "secretKeyRef" in str(of_kind("scale_to_zero", "Deployment"))
+
+
+def shows_new_version() -> None:
+    """One address in front of the version that there is, which must be ready first."""
+    [template] = templates("new_version").values()
+    assert template["Outputs"]["Address"]["Value"] == (
+        "http://chat.inference.svc:8000/v1"
+    )
+    assert of_kind("new_version", "Service").keys() == {"chat", "chat-v2"}
+    assert types(template).count("Custom::AWSCDK-EKS-KubernetesObjectValue") == 1
+
+
 def shows_existing_vpc() -> None:
     """Endpoints, an image cache and a store for a VPC that exists."""
     [template] = templates("existing_vpc").values()
@@ -167,6 +201,9 @@ SHOWS: dict[str, Callable[[], None]] = {
     "minimal": shows_minimal,
     "own_cluster": shows_own_cluster,
     "shared_pool": shows_shared_pool,
+    "model_import": shows_model_import,
+    "scale_to_zero": shows_scale_to_zero,
+    "new_version": shows_new_version,
     "existing_vpc": shows_existing_vpc,
     "gitops": shows_gitops,
 }

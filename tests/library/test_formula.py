@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eks_inference._check import ConfigurationError
-from eks_inference.simulation.formula import Formula
+from eks_inference.keda_formula.formula import Formula
 
 VALUES = {"a": 3.0, "b": -2.5, "zero": 0.0}
 

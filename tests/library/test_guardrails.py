@@ -23,13 +23,15 @@ from eks_inference import (
     Severity,
 )
 from eks_inference.rules import reference
-from tests.library.broken_rules import BROKEN, CONTAINER, Broken, patched
+from tests.library.broken_rule import CONTAINER, Broken, patched
+from tests.library.broken_rules import BROKEN
 from tests.library.cases import default_model, default_pool
 from tests.library.conftest import WINDOW, import_cluster, make_model, refusal
 
 RULES = {rule.id: rule for rule in reference.rules()}
 POOL_RULES = {
     "poolTooSmall",
+    "headroomBeyondLimit",
     "noRoomForRollout",
     "poolWithoutModel",
     "consolidationShorterThanColdStart",
@@ -144,7 +146,10 @@ def test_every_rule_can_be_switched(example: Broken, severity: Severity) -> None
 def test_ids_are_stable() -> None:
     """The ids are API: a warning is acknowledged and a rule switched by them."""
     assert [rule.id.removeprefix("eks_inference:") for rule in reference.rules()] == [
+        "activationTargetAboveZero",
+        "apiKeyInManifest",
         "behaviorMisplaced",
+        "blindSignal",
         "blockingDisruptionBudget",
         "consolidationOfBusyNodes",
         "consolidationShorterThanColdStart",
@@ -152,6 +157,8 @@ def test_ids_are_stable() -> None:
         "cooldownWithoutZero",
         "drainExceedsNode",
         "gpusExceedNode",
+        "headroomBeyondLimit",
+        "heldRequestTooShort",
         "metricWithoutColon",
         "missingTaint",
         "missingToleration",
@@ -159,6 +166,7 @@ def test_ids_are_stable() -> None:
         "noFallback",
         "noRoomForRollout",
         "nodeCredentials",
+        "notReadyProbe",
         "podExceedsNode",
         "pollingIntervalWithoutZero",
         "poolTooSmall",
@@ -169,13 +177,18 @@ def test_ids_are_stable() -> None:
         "scaleDownTooFast",
         "scaleUpTooSlow",
         "serviceLinks",
+        "sharedCacheRoot",
         "shutdownInequality",
         "spotGrace",
         "startupBudgetTooShort",
+        "streamerCredentials",
+        "streamerMemory",
         "targetAboveCapacity",
         "unencryptedVolume",
         "unpinnedAmi",
         "unpinnedImage",
+        "unprotectedStart",
+        "unsoundFormula",
         "volumeTooSmall",
         "zeroWithoutActivation",
     ]

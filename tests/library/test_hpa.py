@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eks_inference._check import ConfigurationError
+from eks_inference.keda_formula.go import INT32_MAX, INT64_MAX
 from eks_inference.simulation import hpa, hpa_behavior, hpa_controller
-from eks_inference.simulation._go import INT32_MAX, INT64_MAX
 from eks_inference.simulation.hpa import (
     Pod,
     Proposal,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eks_inference._check import ConfigurationError
-from eks_inference.simulation._go import INT32_MAX
+from eks_inference.keda_formula.go import INT32_MAX
 from eks_inference.simulation.hpa_behavior import (
     Recommendation,
     ScaleEvent,

@@ -6,15 +6,12 @@ import pytest
 
 from eks_inference import QueueScaling, Signal
 from eks_inference.manifests import Manifest
-from eks_inference.manifests.serving import (
-    Serving,
-    deployment,
-    scaled_object,
-    vllm_arguments,
-)
+from eks_inference.manifests.scaling import scaled_object
+from eks_inference.manifests.serving import Serving, deployment, vllm_arguments
 from tests.library.conftest import WINDOW, make_model, make_serving
 
 ZERO = QueueScaling(min_replicas=0, activation=WINDOW)
+SELECTOR = '{namespace="inference",job="inference/mistral",model_name="mistral"}'
 ONLY_FOR_ZERO = {"pollingInterval", "cooldownPeriod", "initialCooldownPeriod"}
 
 
@@ -72,7 +69,8 @@ def test_queries_give_one_number_for_the_models_own_pods() -> None:
     """Each query sums one of vLLM's gauges over the model, in its namespace."""
     serving = make_serving(model=make_model(name="chat"), namespace="search")
     assert [item["metadata"]["query"] for item in spec_of(serving)["triggers"]] == [
-        f'sum(vllm:num_requests_{state}{{namespace="search",model_name="chat"}})'
+        f'sum(vllm:num_requests_{state}{{namespace="search",job="search/chat",'
+        'model_name="chat"})'
         for state in ("running", "waiting")
     ]
 
@@ -161,11 +159,12 @@ def test_queue_of_a_model_at_zero_does_the_formulas_arithmetic() -> None:
     """One query weighs what waits; without pods it is zero and not an error."""
     scaling = QueueScaling(min_replicas=0, waiting_weight=7, activation=WINDOW)
     queue, _ = spec_of(make_serving(scaling=scaling))["triggers"]
-    selector = '{namespace="inference",model_name="mistral"}'
+    selector = SELECTOR
     assert queue["metadata"]["query"] == (
         f"(sum(vllm:num_requests_running{selector})"
         f" + 7 * sum(vllm:num_requests_waiting{selector}))"
-        ' or (vector(0) unless on() up{job="inference/mistral"})'
+        " or (vector(0) and on() (kube_deployment_status_replicas{"
+        'namespace="inference",deployment="mistral"} == 0))'
     )
     assert queue["metadata"]["threshold"] == "24"
     assert queue["metadata"]["ignoreNullValues"] == "false"
@@ -177,7 +176,7 @@ def test_window_keeps_more_replicas_of_a_warm_model() -> None:
     found = spec_of(make_serving(scaling=scaling))
     assert "scalingModifiers" not in found["advanced"]
     queue, window = found["triggers"]
-    selector = '{namespace="inference",model_name="mistral"}'
+    selector = SELECTOR
     assert queue["metadata"]["query"] == (
         f"sum(vllm:num_requests_running{selector})"
         f" + 7 * sum(vllm:num_requests_waiting{selector})"

@@ -7,6 +7,7 @@ import pytest
 from eks_inference import Accelerator, Drain, Signal
 from eks_inference.drain import TEARDOWN_SECONDS
 from eks_inference.manifests import NVIDIA_GPU, Manifest
+from eks_inference.manifests.model import serving_manifests
 from eks_inference.manifests.serving import (
     PORT,
     Serving,
@@ -15,7 +16,6 @@ from eks_inference.manifests.serving import (
     pod_monitor,
     service,
     service_account,
-    serving_manifests,
     vllm_arguments,
 )
 from tests.library.conftest import make_model, make_pool, make_serving

@@ -98,6 +98,20 @@ BAD: BadInputs = [
         "'max_model_len' must be 256 to 10000000, got 10000001",
     ),
     ({"cpu": 193}, "'cpu' must be 1 to 192, got 193"),
+    (
+        {"served_name": "a b"},
+        (
+            "'served_name' must be a name of letters, digits and '._/:-', at most 200 "
+            "long, got 'a b'; for example 'mistral-7b-instruct'"
+        ),
+    ),
+    (
+        {"served_name": 'x"}'},
+        (
+            "'served_name' must be a name of letters, digits and '._/:-', at most 200 "
+            """long, got 'x"}'; for example 'mistral-7b-instruct'"""
+        ),
+    ),
     ({"memory_gib": 3073}, "'memory_gib' must be 4 to 3072, got 3073"),
     ({"cpu": "500m"}, "'cpu' must be a whole number, got '500m'"),
     ({"memory_gib": 3}, "'memory_gib' must be 4 to 3072, got 3"),

@@ -10,6 +10,7 @@ from aws_cdk import aws_s3 as s3
 from syrupy.assertion import SnapshotAssertion
 
 from eks_inference import ModelStore
+from eks_inference.manifests.model_import import IMPORT_DEADLINE_SECONDS
 from eks_inference.testing import as_text, without_asset_hashes
 from tests.library.cases import resources, template
 from tests.library.conftest import children, import_key, import_role, refusal
@@ -114,6 +115,14 @@ def test_old_versions_end(case: str, days: int) -> None:
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
 
 
+def test_import_that_is_under_way_is_left_alone() -> None:
+    """An upload is ended for good only when no import can still be at it."""
+    configuration = only("store-smallest", BUCKET)["Properties"]
+    [rule] = configuration["LifecycleConfiguration"]["Rules"]
+    days = rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+    assert days * 86_400 > IMPORT_DEADLINE_SECONDS
+
+
 def test_given_key_and_policy_are_used() -> None:
     """With a key none is made, and with DESTROY the bucket goes with its objects."""
     assert not resources("store-everything", KEY)
@@ -164,7 +173,11 @@ def test_fails_when_a_prefix_is_none(grant: str, prefix: str, stack: cdk.Stack) 
 
 def test_model_reads_and_decrypts_from_the_store() -> None:
     """A store is a model's bucket, whose key the model's role may use."""
-    [role] = resources("store-model", "AWS::IAM::Role").values()
+    [role] = [
+        item
+        for key, item in resources("store-model", "AWS::IAM::Role").items()
+        if key.startswith("Chat")
+    ]
     [policy] = role["Properties"]["Policies"]
     [bucket_id] = resources("store-model", BUCKET)
     [key_id] = resources("store-model", KEY)

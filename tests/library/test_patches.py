@@ -111,8 +111,9 @@ def test_patches_reach_the_cluster(
                 json_patches={"NodePool": []},
             ),
             (
-                "'Deployment', 'PodDisruptionBudget', 'PodMonitor', 'ScaledObject', "
-                "'Service', 'ServiceAccount', got 'NodePool'"
+                "'Deployment', 'InterceptorRoute', 'PodDisruptionBudget', "
+                "'PodMonitor', 'ScaledObject', 'Service', 'ServiceAccount', "
+                "'TriggerAuthentication', got 'NodePool'"
             ),
         ),
     ],

@@ -1,22 +1,28 @@
 """Tests of what a cluster must run before pools and models can work on it."""
 
+from typing import Any
+
 import aws_cdk as cdk
 import pytest
 from constructs import Construct
 from syrupy.assertion import SnapshotAssertion
 
 from eks_inference import (
+    Activation,
     CompileCache,
     GpuInferencePool,
     PlatformRequirements,
     QueueScaledModel,
+    QueueScaling,
     Requirement,
+    Signal,
 )
 from tests.library.cases import default_pool
 from tests.library.conftest import import_cluster, make_model
 from tests.schemas.crds import from_npm
 from tests.schemas.manifests import problems
 
+WAKES = Activation.http()
 POOL = ["Karpenter", "Karpenter's AWS provider"]
 MODEL = ["KEDA", "Prometheus operator", "EKS Pod Identity agent"]
 IMAGE = "registry.example.com/kubectl:1.35.0"
@@ -160,3 +166,24 @@ def test_own_requirements_can_be_given() -> None:
     """Requirements of one's own are kept in order, each once."""
     a, b = (Requirement(name=n, reason="r", resource=f"crd/{n}") for n in "ab")
     assert PlatformRequirements([b, a, b]).requirements == (b, a)
+
+
+def test_what_wakes_and_what_scales_is_needed(stack: cdk.Stack) -> None:
+    """Add-ons are needed by the models that name them, and proofs by those at zero."""
+    pool = default_pool(stack)
+    kinds: dict[str, dict[str, Any]] = {
+        "Asleep": {"scaling": QueueScaling(min_replicas=0, activation=WAKES)},
+        "Blind": {"signal": Signal.otel_scaler()},
+        "Bought": {"signal": Signal.kedify()},
+    }
+    for name, values in kinds.items():
+        model = make_model(name=name.lower())
+        QueueScaledModel(stack, name, pool=pool, model=model, **values)
+    extra = [item for item in names(stack) if item not in [*POOL, *MODEL]]
+    assert extra == [
+        "namespace inference",
+        "kube-state-metrics",
+        "KEDA's HTTP add-on",
+        "the OpenTelemetry scaler",
+        "Kedify's KEDA and its OpenTelemetry scaler",
+    ]

@@ -24,7 +24,7 @@ from eks_inference import (
     Severity,
 )
 from eks_inference.manifests.compile_cache import compile_cache_manifests
-from tests.library.broken_rules import CONTAINER, DATA_VOLUME, patched
+from tests.library.broken_rule import CONTAINER, DATA_VOLUME, patched
 from tests.library.cases import default_pool
 from tests.library.conftest import (
     WINDOW,

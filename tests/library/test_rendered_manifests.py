@@ -39,6 +39,9 @@ def test_cases_render_objects_of_every_kind() -> None:
     """The cases above leave out no kind that the library renders."""
     kinds = {item["kind"] for case in (*CASES, *APART) for item in rendered(case)}
     assert kinds == {
+        "ConfigMap",
+        "InterceptorRoute",
+        "PrometheusRule",
         "ServiceAccount",
         "Service",
         "PodDisruptionBudget",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eks_inference import QueueScaling
+from eks_inference import QueueScaling, ScalingFormula
 from tests.library.conftest import WINDOW, BadInputs, bad_inputs, refusal
 
 BAD: BadInputs = [
@@ -53,6 +53,43 @@ BAD: BadInputs = [
     ({"cooldown_seconds": -1}, "'cooldown_seconds' must be at least 0, got -1"),
     ({"max_replicas": 1001}, "'max_replicas' must be 1 to 1000, got 1001"),
     ({"waiting_weight": 1001}, "'waiting_weight' must be 1 to 1000, got 1001"),
+    (
+        {"activation": [WINDOW, WINDOW]},
+        (
+            "'activation' must not name anything twice, got 'ScheduleActivation'; one "
+            "of each kind is enough"
+        ),
+    ),
+    (
+        {"activation": [WINDOW, "9-17"]},
+        "'activation' must be of class Activation, got '9-17'",
+    ),
+    ({"formula": "a + b"}, "'formula' must be of class ScalingFormula, got 'a + b'"),
+    (
+        {"formula": ScalingFormula.queue(), "waiting_weight": 3},
+        (
+            "'waiting_weight' must be left out with a 'formula', got 3; write it into "
+            "the formula"
+        ),
+    ),
+    (
+        {"formula": ScalingFormula.queue(), "activation": WINDOW},
+        (
+            "'formula' must be left out with an 'activation' or without replicas, got "
+            "'running + waiting * 10': KEDA would not see the other triggers; use "
+            "'waiting_weight' and 'target_share'"
+        ),
+    ),
+    (
+        {
+            "formula": ScalingFormula.queue_or_kv_cache(full_requests=24),
+            "target_share": 0.5,
+        },
+        (
+            "'target_share' must be left out with a 'formula' that has a target, got "
+            "0.5; change the formula's target"
+        ),
+    ),
     ({"activation": "9-17"}, "'activation' must be of class Activation, got '9-17'"),
     (
         {"activation": WINDOW, "max_replicas": 1},

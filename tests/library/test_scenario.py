@@ -126,7 +126,7 @@ def test_a_model_that_may_sleep() -> None:
 
     assert found.min_replica_count == 0
     assert found.scaling_modifiers is None
-    assert found.cooldown_period_seconds == 900
+    assert found.cooldown_period_seconds == 420
     assert [item.name for item in found.triggers] == ["queue"]
     assert weights_of(manifest) == {"queue": (1, 10)}
 

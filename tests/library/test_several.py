@@ -75,7 +75,7 @@ def test_pools_models_and_namespaces() -> None:
         (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
         for item in found
     ]
-    assert len(keys) == len(set(keys)) == 2 * 2 + 5 * 6
+    assert len(keys) == len(set(keys)) == 2 * 2 + 5 * 8
 
 
 def test_one_name_in_two_namespaces() -> None:
@@ -138,7 +138,7 @@ def test_one_id_in_two_scopes() -> None:
             store, "m/", name=name, weights_gb=1, max_model_len=256
         )
         QueueScaledModel(scope, "Model", pool=pool, model=model)
-    assert len(objects(app)["Stack"]) == 2 * (2 + 6 + 2)
+    assert len(objects(app)["Stack"]) == 2 * (2 + 8 + 2)
 
 
 def test_two_stacks_share_a_cluster_and_a_pool() -> None:

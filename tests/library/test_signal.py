@@ -37,8 +37,8 @@ def test_fails_when_a_value_breaks_a_rule(
 
 def test_fails_with_every_problem_at_once() -> None:
     """All problems of a signal are reported together."""
-    message = refusal(lambda: Signal("?", 0))
-    assert message.splitlines() == [ADDRESS.format("?"), INTERVAL + "1 to 60, got 0"]
+    message = refusal(lambda: Signal.prometheus("?", scrape_interval_seconds=0))
+    assert message.splitlines() == [INTERVAL + "1 to 60, got 0", ADDRESS.format("?")]
 
 
 def test_default_is_the_operators_prometheus_every_five_seconds() -> None:

@@ -95,6 +95,7 @@ def test_every_public_class_has_an_example() -> None:
             "constructs/README.md",
             "docs/planning.md",
             "docs/simulation.md",
+            "docs/scaling.md",
         )
         for code in FENCE.findall((ROOT / page).read_text())
     ],

@@ -71,10 +71,11 @@ def node(schema: Schema, path: str) -> Schema:
 
 
 def corrections() -> Mapping[str, Mapping[str, Schema]]:
-    """What the packages lack of Karpenter 1.14.1 and KEDA 2.20.2.
+    """What the packages lack of Karpenter 1.14.1, KEDA 2.20.2 and its HTTP add-on.
 
     They are made from the Go types of older releases, which also loses the limits
-    that upstream adds to its CRDs afterwards.
+    that upstream adds to its CRDs afterwards. The add-on's InterceptorRoute is in no
+    package: its fields stand here as kedacore/http-add-on v0.15.0 declares them.
     """
     found: Mapping[str, Mapping[str, Schema]]
     found = json.loads((HERE / "corrections.json").read_text())
@@ -95,7 +96,7 @@ def from_npm() -> CrdSchemas:
     kinds: dict[str, Schema] = json.loads(export.read_text())
     for kind, changes in corrections().items():
         for path, change in changes.items():
-            node(kinds[kind], path).update(change)
+            node(kinds.setdefault(kind, {}), path).update(change)
     return CrdSchemas("npm", {kind: closed(kinds[kind]) for kind in kinds})
 
 

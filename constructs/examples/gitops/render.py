@@ -13,7 +13,8 @@ import cdk8s
 
 from eks_inference import Accelerator, Capacity, Drain, Model, QueueScaling, Signal
 from eks_inference.manifests.gpu_pool import node_class, node_pool
-from eks_inference.manifests.serving import Serving, serving_manifests
+from eks_inference.manifests.model import serving_manifests
+from eks_inference.manifests.serving import Serving
 from eks_inference.node_identity import NodeIdentity
 from eks_inference.planning import CHECKPOINTS, GpuPool, plan_serving
 

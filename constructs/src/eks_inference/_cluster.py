@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
+from aws_cdk import Duration
 from aws_cdk import aws_eks_v2 as eks_v2
 from constructs import Construct, IDependable
 
@@ -146,3 +147,48 @@ def apply(
     if after:
         manifest.node.add_dependency(*after)
     return manifest
+
+
+_READY_MINUTES = 14
+"""CDK's handler of such queries ends after 15 minutes, whatever it still waits for."""
+
+
+def await_replica(
+    scope: Construct,
+    id: str,
+    *,
+    cluster: AnyCluster,
+    namespace: str,
+    deployment: str,
+    after: IDependable,
+) -> Construct:
+    """Define what makes a deployment wait until one replica is ready.
+
+    Args:
+        scope: Owner.
+        id: Construct id.
+        cluster: Cluster with a kubectl provider.
+        namespace: Namespace of the Deployment.
+        deployment: Name of the Deployment.
+        after: What applies the Deployment.
+    """
+    options: dict[str, Any] = {
+        "object_type": "deployment",
+        "object_name": deployment,
+        "object_namespace": namespace,
+        "json_path": ".status.readyReplicas",
+        "timeout": Duration.minutes(_READY_MINUTES),
+    }
+    value: Construct
+    if facts(cluster).is_v2:
+        value = eks_v2.KubernetesObjectValue(
+            scope, id, cluster=cast("eks_v2.ICluster", cluster), **options
+        )
+    else:
+        from aws_cdk import aws_eks as eks  # noqa: PLC0415
+
+        value = eks.KubernetesObjectValue(
+            scope, id, cluster=cast("eks.ICluster", cluster), **options
+        )
+    value.node.add_dependency(after)
+    return value

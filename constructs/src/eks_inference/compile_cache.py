@@ -13,8 +13,8 @@ from eks_inference._check import Problems
 from eks_inference._cluster import AnyCluster, apply, cluster_problems, facts
 from eks_inference._network import private_subnets, subnet_problems
 from eks_inference.guardrails import path_of, place
+from eks_inference.manifests import VLLM_USER
 from eks_inference.manifests.compile_cache import compile_cache_manifests
-from eks_inference.manifests.serving import VLLM_USER
 
 _NFS = 2049
 

@@ -7,12 +7,15 @@ from constructs import Construct, IDependable
 
 from eks_inference._check import Problems, is_token
 from eks_inference._cluster import AnyCluster, apply, cluster_problems, facts
+from eks_inference._headroom import define_headroom, headroom_problems
 from eks_inference._patches import JsonPatches, patch_problems, patched
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
 from eks_inference.guardrails import path_of, place
+from eks_inference.manifests import Manifest
 from eks_inference.manifests.gpu_pool import node_class, node_pool
 from eks_inference.model import Model
+from eks_inference.node_drain import node_drain
 from eks_inference.node_identity import NodeIdentity
 from eks_inference.planning.kernels import DEFAULT_VLLM_VERSION
 from eks_inference.planning.pool import GpuPool
@@ -59,6 +62,11 @@ class GpuInferencePool(Construct):
     no pod the node's credentials. The cluster needs Karpenter (checked against 1.14),
     and subnets tagged ``karpenter.sh/discovery`` with its name.
 
+    Its deletion waits until EC2 knows no instance of the pool, for at most 14 minutes
+    after kubectl's own wait, and fails otherwise; see ``docs/teardown.md``. Where the
+    app installs Karpenter too, ``pool.node.add_dependency(karpenter)`` keeps it until
+    then.
+
     Args:
         cluster: Cluster of ``aws_eks`` or ``aws_eks_v2`` with a kubectl provider, made
             here or imported.
@@ -83,6 +91,14 @@ class GpuInferencePool(Construct):
             what Karpenter launches.
         json_patches: Changes to the rendered ``NodePool`` and ``EC2NodeClass``, by
             kind; guardrails judge the result. Default: none.
+        headroom_nodes: Spare nodes with the images of the pool's models on them, each
+            held by a placeholder that yields to any replica at once. They count against
+            ``max_gpus`` and cost what nodes cost; see ``docs/headroom.md``. Default: 0.
+        headroom_namespace: Namespace of the placeholders. Default: ``inference``, as
+            for models.
+        headroom_image: Image that holds the spare nodes by its own entry point, such as
+            a mirror of ``pause``, instead of the images of the models; a replica then
+            pulls its own. Default: the models' images.
 
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
@@ -117,6 +133,9 @@ class GpuInferencePool(Construct):
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
         json_patches: JsonPatches | None = None,
+        headroom_nodes: int = 0,
+        headroom_namespace: str = "inference",
+        headroom_image: str | None = None,
     ) -> None:
         patches = json_patches or {}
         bought = capacity or Capacity.spot_with_fallback()
@@ -125,6 +144,7 @@ class GpuInferencePool(Construct):
             problems.include(patch_problems(patches, _KINDS))
             problems.include(_node_problems(nodes, security_group_ids, tags or {}))
             problems.instance("capacity", bought, Capacity)
+            problems.include(headroom_problems(headroom_namespace, headroom_image))
             listed = _accelerators(problems, accelerators)
             pool = problems.attempt(
                 lambda: GpuPool(
@@ -135,30 +155,27 @@ class GpuInferencePool(Construct):
                     max_gpus=max_gpus,
                     consolidate_after_seconds=consolidate_after_seconds,
                     ami_alias=ami_alias,
+                    headroom_nodes=headroom_nodes,
                 )
             )
         assert pool is not None  # or its problems have been raised
-        cluster_name = facts(cluster).name
-        manifests = patched(
-            [
-                node_class(
-                    pool,
-                    cluster_name=cluster_name,
-                    nodes=nodes
-                    or NodeIdentity.from_role_name(f"KarpenterNodeRole-{cluster_name}"),
-                    security_group_ids=security_group_ids,
-                    tags=tags or {},
-                ),
-                node_pool(pool),
-            ],
-            patches,
+        known = facts(cluster)
+        identity = nodes or NodeIdentity.from_role_name(
+            f"KarpenterNodeRole-{known.name}"
         )
+        made = node_class(
+            pool,
+            cluster_name=known.name,
+            nodes=identity,
+            security_group_ids=security_group_ids,
+            tags=tags or {},
+        )
+        manifests = patched([made, node_pool(pool)], patches)
         report, scope_path = place(scope)
         path = path_of(scope_path, id)
-        report.claim(path, "pool", facts(cluster).key, pool.name)
+        report.claim(path, "pool", known.key, pool.name)
         super().__init__(scope, id)
-        self._cluster = cluster
-        self._pool = pool
+        self._cluster, self._pool = cluster, pool
         self._facts = PoolFacts(
             path=path,
             pool=pool,
@@ -166,7 +183,20 @@ class GpuInferencePool(Construct):
         )
         report.pools.append(self._facts)
         report.constructs[path] = self
-        self._manifest = apply(self, "Resource", cluster=cluster, manifests=manifests)
+        self._manifest = _applied(
+            self, manifests, cluster=cluster, needs=[identity.name, *security_group_ids]
+        )
+        if pool.headroom_nodes:
+            define_headroom(
+                self,
+                "Headroom",
+                cluster=cluster,
+                facts=self._facts,
+                report=report,
+                namespace=headroom_namespace,
+                image=headroom_image,
+                after=self._manifest,
+            )
 
     @classmethod
     def for_models(
@@ -293,6 +323,27 @@ class GpuInferencePool(Construct):
     def manifest(self) -> Construct:
         """The resource that applies the NodePool and the EC2NodeClass."""
         return self._manifest
+
+
+def _applied(
+    scope: Construct,
+    manifests: Sequence[Manifest],
+    *,
+    cluster: AnyCluster,
+    needs: Sequence[str],
+) -> Construct:
+    """Define what applies the pool, and what waits for its nodes when it is deleted."""
+    [name] = [
+        item["metadata"]["name"] for item in manifests if item["kind"] == "NodePool"
+    ]
+    drain = node_drain(
+        scope,
+        "NodeDrain",
+        cluster_name=facts(cluster).name,
+        node_pool=name,
+        needs=needs,
+    )
+    return apply(scope, "Resource", cluster=cluster, manifests=manifests, after=[drain])
 
 
 def _accelerators(problems: Problems, given: object) -> tuple[Accelerator, ...]:

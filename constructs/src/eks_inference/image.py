@@ -4,6 +4,13 @@ import re
 
 from eks_inference._check import Problems
 
+VLLM_IMAGE = (
+    "public.ecr.aws/deep-learning-containers/vllm:"
+    "0.31.0-gpu-py312-cu130-ubuntu24.04-ec2"
+)
+"""AWS's container with vLLM 0.31.0 and CUDA 13.0, which needs NVIDIA driver R580
+(aws/deep-learning-containers, docs/src/data/vllm/0.31.0-gpu-ec2.yml at c6e3ca1)."""
+
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _REPOSITORY = r"[a-z0-9]+([._/-][a-z0-9]+)*"

@@ -6,7 +6,10 @@ from typing import Protocol, Self
 from eks_inference._check import DNS_LABEL_LIMIT, Problems
 from eks_inference.checkpoint import Checkpoint
 
-_HPA_NAME_PREFIX = len("keda-hpa-")
+KEDA_HPA_PREFIX = "keda-hpa-"
+"""KEDA calls the autoscaler of a ScaledObject so, with the object's name behind it
+(keda.sh, ScaledObject specification, ``horizontalPodAutoscalerConfig.name``)."""
+
 
 _ROUNDING = 0.02
 """How far a size that somebody has written down may be from the checkpoint's."""
@@ -41,10 +44,10 @@ class Model:
     """A language model in a bucket and the limits under which vLLM serves it.
 
     Args:
-        name: Name that clients send as ``model`` and that every Kubernetes object of
-            the model carries. A DNS label that does not start with ``vllm``: a
-            Service of that name would inject ``VLLM_PORT`` into pods, which vLLM
-            reads as its own setting and refuses.
+        name: Name that every Kubernetes object of the model carries, and that clients
+            send as ``model`` unless ``served_name`` is another. A DNS label that does
+            not start with ``vllm``: a Service of that name would inject ``VLLM_PORT``
+            into pods, which vLLM reads as its own setting and refuses.
         bucket: Bucket that holds the weights as safetensors.
         prefix: Key prefix of the weights, with a trailing slash. The model's role
             can read below this prefix and nowhere else.
@@ -71,6 +74,9 @@ class Model:
         memory_gib: Memory of a replica in GiB, request and limit. Default: 12 for
             each GPU, which fits the 13.8 GiB that pods get of a g5.xlarge or
             g6.xlarge. Not measured.
+        served_name: Name that clients send as ``model``. It can change while every
+            object keeps its name, and two models can share it: an old version and its
+            successor, or the same weights in two pools. Default: ``name``.
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
@@ -100,6 +106,7 @@ class Model:
     gpu_memory_utilization: float = 0.9
     cpu: int | None = None
     memory_gib: int | None = None
+    served_name: str | None = None
 
     def __post_init__(self) -> None:
         with Problems(f"model {self.name!r}") as problems:
@@ -115,6 +122,7 @@ class Model:
                     gpu_memory_utilization=self.gpu_memory_utilization,
                     cpu=self.cpu,
                     memory_gib=self.memory_gib,
+                    served_name=self.served_name,
                 )
             )
 
@@ -135,7 +143,7 @@ class Model:
         Args:
             bucket: Bucket or ``ModelStore`` that holds the weights.
             prefix: Key prefix of the weights, with a trailing slash.
-            name: Name that clients send as ``model``.
+            name: Name of the Kubernetes objects, which clients send as ``model``.
             checkpoint: What the weights are the weights of. Default: not known.
             weights_gb: Size of the safetensors in decimal gigabytes. Default: the
                 checkpoint's.
@@ -164,6 +172,11 @@ class Model:
         return self.checkpoint.weight_bytes
 
     @property
+    def client_name(self) -> str:
+        """Name that clients send as ``model``."""
+        return self.name if self.served_name is None else self.served_name
+
+    @property
     def uri(self) -> str:
         """Where vLLM reads the weights from."""
         return f"s3://{self.bucket.bucket_name}/{self.prefix}"
@@ -173,6 +186,10 @@ PREFIX_PATTERN = r"((?!\.\.?/)([\w.=+@-]|\$\{Token\[[\w.]+\]\})+/)+"
 PREFIX_RULE = (
     "a key prefix: names of letters, digits and '._=+@-', with a '/' behind each"
 )
+
+
+_SERVED_NAME = r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}"
+"""What needs no escaping in a query, a flag or a URL; the length is our own bound."""
 
 
 def model_problems(
@@ -187,16 +204,11 @@ def model_problems(
     gpu_memory_utilization: object,
     cpu: object,
     memory_gib: object,
+    served_name: object = None,
 ) -> list[str]:
     """Return what is wrong with a model's values; see ``Model`` for their meaning."""
     problems = Problems()
-    # KEDA names the autoscaler 'keda-hpa-<ScaledObject>', which is a label value too
-    named = problems.dns_label("name", name, limit=DNS_LABEL_LIMIT - _HPA_NAME_PREFIX)
-    if named and str(name).startswith("vllm"):
-        problems.add(
-            f"'name' must not start with 'vllm', got {name!r}: a Service of that name "
-            "injects VLLM_* variables that vLLM takes for its own; choose another name"
-        )
+    problems.include(model_name_problems(name))
     problems.matches(
         "prefix",
         prefix,
@@ -216,6 +228,36 @@ def model_problems(
     )
     _optional(problems, "cpu", cpu, 1, 192)
     _optional(problems, "memory_gib", memory_gib, 4, 3_072)
+    problems.include(served_name_problems(served_name))
+    return problems.messages
+
+
+def model_name_problems(name: object) -> list[str]:
+    """Return what is wrong with the name of a model's objects."""
+    problems = Problems()
+    # KEDA names the autoscaler 'keda-hpa-<ScaledObject>', which is a label value too
+    named = problems.dns_label(
+        "name", name, limit=DNS_LABEL_LIMIT - len(KEDA_HPA_PREFIX)
+    )
+    if named and str(name).startswith("vllm"):
+        problems.add(
+            f"'name' must not start with 'vllm', got {name!r}: a Service of that name "
+            "injects VLLM_* variables that vLLM takes for its own; choose another name"
+        )
+    return problems.messages
+
+
+def served_name_problems(served_name: object) -> list[str]:
+    """Return what is wrong with the name that clients send, where it is given."""
+    problems = Problems()
+    if served_name is not None:
+        problems.matches(
+            "served_name",
+            served_name,
+            _SERVED_NAME,
+            rule="a name of letters, digits and '._/:-', at most 200 long",
+            repair="for example 'mistral-7b-instruct'",
+        )
     return problems.messages
 
 

@@ -151,6 +151,7 @@ _RESOURCES = {
     "priorityclass": ("scheduling.k8s.io", "priorityclasses"),
     "persistentvolumeclaim": ("", "persistentvolumeclaims"),
     "daemonset": ("apps", "daemonsets"),
+    "service": ("", "services"),
 }
 
 
@@ -163,6 +164,32 @@ def _readable(item: Requirement) -> Manifest:
         "resourceNames": [name],
         "verbs": ["get"],
     }
+
+
+def _for_triggers(model: ModelFacts) -> list[Requirement]:
+    needed = []
+    for trigger in model.triggers:
+        if trigger["type"] in ("external", "kedify-otel"):
+            service, space = trigger["metadata"]["scalerAddress"].split(".")[:2]
+            build = "Kedify's KEDA and its" if trigger["type"] != "external" else "the"
+            needed.append(
+                Requirement(
+                    name=f"{build} OpenTelemetry scaler",
+                    reason="the metric that replicas are scaled on",
+                    resource=f"service/{service}",
+                    namespace=space,
+                )
+            )
+        if "kube_deployment_" in trigger["metadata"].get("query", ""):
+            needed.append(
+                Requirement(
+                    name="kube-state-metrics",
+                    reason="the proof that a model has no replica",
+                    resource="service/kube-prometheus-stack-kube-state-metrics",
+                    namespace="monitoring",
+                )
+            )
+    return needed
 
 
 def _for_pools() -> list[Requirement]:
@@ -188,10 +215,16 @@ def _for_model(model: ModelFacts) -> list[Requirement]:
             reason="replicas by queue length",
             resource="crd/scaledobjects.keda.sh",
         ),
-        Requirement(
-            name="Prometheus operator",
-            reason="the metric that replicas are scaled on",
-            resource="crd/podmonitors.monitoring.coreos.com",
+        *(
+            [
+                Requirement(
+                    name="Prometheus operator",
+                    reason="the metrics of the replicas, and the model's alerts",
+                    resource="crd/podmonitors.monitoring.coreos.com",
+                )
+            ]
+            if "PodMonitor" in model.manifests
+            else []
         ),
         Requirement(
             name="EKS Pod Identity agent",
@@ -205,6 +238,15 @@ def _for_model(model: ModelFacts) -> list[Requirement]:
             resource=f"namespace/{namespace}",
         ),
     ]
+    needed += _for_triggers(model)
+    if "InterceptorRoute" in model.manifests:
+        needed.append(
+            Requirement(
+                name="KEDA's HTTP add-on",
+                reason="requests that wake a model",
+                resource="crd/interceptorroutes.http.keda.sh",
+            )
+        )
     priority = model.pod.get("priorityClassName")
     if priority is not None:
         needed.append(

@@ -21,3 +21,12 @@ APP_INSTANCE = "app.kubernetes.io/instance"
 
 SERVING_APP = "vllm"
 """Value of the name label on every pod that serves a model."""
+
+ENDPOINT_LABEL = "eks-inference/endpoint"
+"""Pod label by which several models share one Service."""
+
+DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
+"""Annotation of a pod whose node Karpenter must not remove of its own will."""
+
+VLLM_USER = 2000
+"""User that vLLM's images prepare for running without root (group 0)."""

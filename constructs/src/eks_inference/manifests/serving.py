@@ -1,21 +1,26 @@
-"""The objects of a served model: identity, pods, service, disruption, scaling."""
+"""The objects of a served model: identity, pods, service, disruption, scraping."""
 
 import re
 from dataclasses import dataclass
 
-from eks_inference.activation import Activation
 from eks_inference.drain import Drain
 from eks_inference.manifests import (
     APP_INSTANCE,
     APP_NAME,
+    DO_NOT_DISRUPT,
+    ENDPOINT_LABEL,
     NVIDIA_GPU,
     POOL_LABEL,
     SERVING_APP,
+    VLLM_USER,
     Manifest,
 )
+from eks_inference.manifests.model_import import wait_for_import
+from eks_inference.metric import Series
 from eks_inference.model import Model
-from eks_inference.planning.serving import ServingPlan
+from eks_inference.planning.serving import STREAMER_CHUNK_BYTES, ServingPlan
 from eks_inference.scaling import QueueScaling
+from eks_inference.secret_key import SecretKey
 from eks_inference.signal import Signal
 
 PORT = 8000
@@ -23,16 +28,11 @@ PORT = 8000
 
 PORT_NAME = "http"
 
-VLLM_USER = 2000
-"""User that vLLM's images prepare for running without root (group 0)."""
-
 _CACHE = "/cache"
 _SCRATCH = "/scratch"
-_RUNNING = "vllm:num_requests_running"
-_WAITING = "vllm:num_requests_waiting"
-_SCALE_UP_PERIOD_SECONDS = 15
-_FALLBACK_FAILURES = 3
-_ZERO_POLLING_SECONDS = 15
+_API_KEY = "VLLM_API_KEY"
+_SCALE_DOWN_SECONDS = 300
+_BLIND_SCALE_DOWN_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,9 @@ class Serving:
         region: AWS region of the bucket; may be a CDK token.
         priority_class_name: Priority class of the pods, or None for the cluster's
             default.
+        api_key: Secret that clients must send, or None for an open API.
+        shared_endpoint: Name of a Service that the model shares with others, or None.
+        imported: Whether an import brings the weights, for which the pods wait.
     """
 
     model: Model
@@ -65,6 +68,9 @@ class Serving:
     pool_name: str
     region: str
     priority_class_name: str | None
+    api_key: SecretKey | None = None
+    shared_endpoint: str | None = None
+    imported: bool = False
 
     @property
     def name(self) -> str:
@@ -77,6 +83,31 @@ class Serving:
         return {APP_NAME: SERVING_APP, APP_INSTANCE: self.name}
 
     @property
+    def pod_labels(self) -> dict[str, str]:
+        """Labels of the model's pods."""
+        if self.shared_endpoint is None:
+            return self.labels
+        return {**self.labels, ENDPOINT_LABEL: self.shared_endpoint}
+
+    @property
+    def series(self) -> Series:
+        """Whose metrics the autoscaler reads."""
+        return Series(
+            namespace=self.namespace,
+            name=self.name,
+            served_name=self.model.client_name,
+        )
+
+    @property
+    def scale_down_window_seconds(self) -> int:
+        """The autoscaler takes the highest need of this window."""
+        if self.scaling.scale_down_window_seconds is not None:
+            return self.scaling.scale_down_window_seconds
+        # what cannot tell an outage from an idle model must be slow to believe it
+        blind = not self.signal.sees_outage
+        return _BLIND_SCALE_DOWN_SECONDS if blind else _SCALE_DOWN_SECONDS
+
+    @property
     def metadata(self) -> Manifest:
         """Metadata of every object of the model."""
         return {
@@ -84,18 +115,6 @@ class Serving:
             "namespace": self.namespace,
             "labels": self.labels,
         }
-
-
-def serving_manifests(serving: Serving) -> list[Manifest]:
-    """Return every object of one model, in the order in which they are created."""
-    return [
-        service_account(serving),
-        service(serving),
-        pod_disruption_budget(serving),
-        deployment(serving),
-        pod_monitor(serving),
-        scaled_object(serving),
-    ]
 
 
 def service_account(serving: Serving) -> Manifest:
@@ -137,6 +156,34 @@ def pod_disruption_budget(serving: Serving) -> Manifest:
 
 def deployment(serving: Serving) -> Manifest:
     """Return the replicas; their number belongs to the autoscaler and is not stated."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": serving.metadata,
+        "spec": {
+            "selector": {"matchLabels": serving.labels},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            # a start that loads, compiles and captures must not count as stuck
+            "progressDeadlineSeconds": 2 * serving.plan.startup_budget_seconds,
+            "template": {
+                "metadata": {
+                    "labels": serving.pod_labels,
+                    "annotations": {
+                        # while it starts, a consolidation would throw the start away;
+                        # Karpenter counts from the start of the pod (since 1.12)
+                        DO_NOT_DISRUPT: f"{serving.plan.startup_budget_seconds}s"
+                    },
+                },
+                "spec": _pod(serving),
+            },
+        },
+    }
+
+
+def _pod(serving: Serving) -> Manifest:
     pod: Manifest = {
         "serviceAccountName": serving.name,
         "automountServiceAccountToken": False,
@@ -169,23 +216,18 @@ def deployment(serving: Serving) -> Manifest:
             {"name": "cache", **_cache_volume(serving.cache_claim)},
         ],
     }
+    if serving.imported:
+        pod["initContainers"] = [
+            wait_for_import(
+                image=serving.image,
+                region=serving.region,
+                bucket=serving.model.bucket.bucket_name,
+                prefix=serving.model.prefix,
+            )
+        ]
     if serving.priority_class_name is not None:
         pod["priorityClassName"] = serving.priority_class_name
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": serving.metadata,
-        "spec": {
-            "selector": {"matchLabels": serving.labels},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
-            # a start that loads, compiles and captures must not count as stuck
-            "progressDeadlineSeconds": 2 * serving.plan.startup_budget_seconds,
-            "template": {"metadata": {"labels": serving.labels}, "spec": pod},
-        },
-    }
+    return pod
 
 
 def pod_monitor(serving: Serving) -> Manifest:
@@ -210,57 +252,6 @@ def pod_monitor(serving: Serving) -> Manifest:
     }
 
 
-def scaled_object(serving: Serving) -> Manifest:
-    """Return the autoscaler: how many replicas the queue needs, and how fast."""
-    scaling = serving.scaling
-    spec: Manifest = {
-        "scaleTargetRef": {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "name": serving.name,
-        },
-        "minReplicaCount": scaling.min_replicas,
-        "maxReplicaCount": scaling.max_replicas,
-        # a metric source that does not answer must not look like an empty queue
-        "fallback": {
-            "failureThreshold": _FALLBACK_FAILURES,
-            "replicas": max(1, scaling.min_replicas),
-            "behavior": "currentReplicasIfHigher",
-        },
-    }
-    advanced: Manifest = {
-        "horizontalPodAutoscalerConfig": {"behavior": _speed(scaling)}
-    }
-    if scaling.min_replicas == 0:
-        # these three have an effect only where a model can go to zero
-        spec["pollingInterval"] = _ZERO_POLLING_SECONDS
-        spec["cooldownPeriod"] = scaling.cooldown_seconds
-        spec["initialCooldownPeriod"] = scaling.cooldown_seconds
-    if scaling.min_replicas == 0 or scaling.activation is not None:
-        # no formula: KEDA would then ignore the window's own activity. The same
-        # arithmetic stands in the query, and the autoscaler takes the larger need
-        spec["triggers"] = [_queue_trigger(serving)]
-        if scaling.activation is not None:
-            spec["triggers"].append(_schedule_trigger(scaling.activation))
-    else:
-        advanced["scalingModifiers"] = {
-            "formula": f"running + waiting * {scaling.waiting_weight}",
-            "target": str(serving.plan.scaling_target),
-            "metricType": "AverageValue",
-        }
-        spec["triggers"] = [
-            _prometheus_trigger(serving, "running", _total(serving, _RUNNING)),
-            _prometheus_trigger(serving, "waiting", _total(serving, _WAITING)),
-        ]
-    spec["advanced"] = advanced
-    return {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": serving.metadata,
-        "spec": spec,
-    }
-
-
 def _container(serving: Serving) -> Manifest:
     plan, sizing = serving.plan, serving.plan.sizing
     gpus = str(sizing.gpus)
@@ -276,7 +267,8 @@ def _container(serving: Serving) -> Manifest:
         "env": [
             {"name": name, "value": value}
             for name, value in _environment(serving).items()
-        ],
+        ]
+        + _secret_environment(serving.api_key),
         "ports": [{"name": PORT_NAME, "containerPort": PORT}],
         "resources": {
             "requests": {
@@ -316,7 +308,7 @@ def vllm_arguments(serving: Serving) -> list[str]:
     model, plan = serving.model, serving.plan
     arguments = [
         model.uri,
-        f"--served-model-name={model.name}",
+        f"--served-model-name={model.client_name}",
         "--load-format=runai_streamer",
         f'--model-loader-extra-config={{"concurrency":{plan.streamer_concurrency}}}',
         f"--max-model-len={plan.sizing.max_model_len}",
@@ -334,6 +326,7 @@ def _environment(serving: Serving) -> dict[str, str]:
     return {
         "AWS_REGION": serving.region,
         "RUNAI_STREAMER_MEMORY_LIMIT": str(serving.plan.streamer_memory_bytes),
+        "RUNAI_STREAMER_CHUNK_BYTESIZE": str(STREAMER_CHUNK_BYTES),
         "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
         # on the node, and the same path on every pod: it enters the cache's hash
         "VLLM_ASSETS_CACHE": f"{_SCRATCH}/assets",
@@ -346,6 +339,14 @@ def _environment(serving: Serving) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
+
+
+def _secret_environment(key: SecretKey | None) -> list[Manifest]:
+    if key is None:
+        return []
+    # read by the kubelet: the key is in no template, manifest or command line
+    source = {"secretKeyRef": {"name": key.secret_name, "key": key.key}}
+    return [{"name": _API_KEY, "valueFrom": source}]
 
 
 def _probe(period: int, timeout: int, failures: int) -> Manifest:
@@ -369,69 +370,3 @@ def _cache_directory(serving: Serving) -> Manifest:
         return {}
     image = re.sub(r"[/:@]", "-", serving.image.split("/", 1)[-1])
     return {"subPath": f"{serving.plan.cache_key}/{image}"}
-
-
-def _total(serving: Serving, metric: str) -> str:
-    # one number for all pods: KEDA refuses a query that returns two
-    selector = f'namespace="{serving.namespace}",model_name="{serving.name}"'
-    return f"sum({metric}{{{selector}}})"
-
-
-def _prometheus_trigger(serving: Serving, name: str, query: str) -> Manifest:
-    return {
-        "type": "prometheus",
-        "name": name,
-        "metadata": {
-            "serverAddress": serving.signal.server_address,
-            "query": query,
-            # required by KEDA, and unused where a formula exists
-            "threshold": str(serving.plan.scaling_target),
-            # an empty answer is an error, and so a case for the fallback
-            "ignoreNullValues": "false",
-        },
-    }
-
-
-def _queue_trigger(serving: Serving) -> Manifest:
-    running, waiting = _total(serving, _RUNNING), _total(serving, _WAITING)
-    need = f"{running} + {serving.scaling.waiting_weight} * {waiting}"
-    if serving.scaling.min_replicas == 0:
-        # no pods, no series, no need: the window decides whether to start one. Where
-        # there are pods but no answer, the query stays empty, which is an error
-        pods = f'up{{job="{serving.namespace}/{serving.name}"}}'
-        need = f"({need}) or (vector(0) unless on() {pods})"
-    return _prometheus_trigger(serving, "queue", need)
-
-
-def _schedule_trigger(window: Activation) -> Manifest:
-    return {
-        "type": "cron",
-        "name": "schedule",
-        "metadata": {
-            "timezone": window.timezone,
-            "start": window.start,
-            "end": window.end,
-            "desiredReplicas": str(window.replicas),
-        },
-    }
-
-
-def _speed(scaling: QueueScaling) -> Manifest:
-    return {
-        "scaleUp": {
-            "stabilizationWindowSeconds": 0,
-            "selectPolicy": "Max",
-            "policies": [
-                _policy("Percent", scaling.scale_up_percent, _SCALE_UP_PERIOD_SECONDS),
-                _policy("Pods", scaling.scale_up_pods, _SCALE_UP_PERIOD_SECONDS),
-            ],
-        },
-        "scaleDown": {
-            "stabilizationWindowSeconds": scaling.scale_down_window_seconds,
-            "policies": [_policy("Pods", 1, scaling.scale_down_period_seconds)],
-        },
-    }
-
-
-def _policy(kind: str, value: int, period: int) -> Manifest:
-    return {"type": kind, "value": value, "periodSeconds": period}

@@ -190,6 +190,12 @@ def _schedule(options: ColdStartOptions) -> Phase:
         p90=2 + batch[1],
         bound_by="scheduler" if options.warm_node else "Karpenter's batch, 1 to 10 s",
         source="kubernetes-sigs/karpenter@22664681; c13: 3 to 12 s",
+        note=(
+            "a placeholder on the node is evicted first, within a second or so; not "
+            "measured"
+            if options.warm_node
+            else ""
+        ),
     )
 
 

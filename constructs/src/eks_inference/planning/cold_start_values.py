@@ -83,7 +83,8 @@ class ColdStartOptions:
             image. Needs ``Storage.EBS``: what lies on NVMe would hide it. Default:
             False.
         warm_node: Whether a node with the image is there, so that there is no node
-            and no image phase. Default: False.
+            and no image phase: one that another replica has left, or a spare one of
+            the pool (``headroom_nodes``). Default: False.
         files_cached: Whether the image's files are in the node's memory when Python
             imports them, as after a pull, which has just written them. Default: True.
         weights: Where the weights come from. Default: streamed from S3.

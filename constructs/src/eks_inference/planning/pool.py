@@ -39,6 +39,8 @@ class GpuPool:
         consolidate_after_seconds: How long an empty node is kept.
         ami_alias: Bottlerocket release, pinned: ``@latest`` would replace every node
             on the day of each release.
+        headroom_nodes: Spare nodes that are kept for the next replicas. They count
+            against ``max_gpus``.
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
@@ -51,6 +53,7 @@ class GpuPool:
     max_gpus: int
     consolidate_after_seconds: int = 600
     ami_alias: str = "bottlerocket@v1.64.0"
+    headroom_nodes: int = 0
 
     def __post_init__(self) -> None:
         with Problems(f"pool {self.name!r}") as problems:
@@ -61,6 +64,7 @@ class GpuPool:
                     gpus_per_node=self.gpus_per_node,
                     max_gpus=self.max_gpus,
                     consolidate_after_seconds=self.consolidate_after_seconds,
+                    headroom_nodes=self.headroom_nodes,
                 )
             )
             problems.matches(
@@ -94,6 +98,7 @@ def pool_problems(
     gpus_per_node: object,
     max_gpus: object,
     consolidate_after_seconds: object,
+    headroom_nodes: object = 0,
 ) -> list[str]:
     """Return what is wrong with a pool's values; see ``GpuPool`` for the meaning."""
     problems = Problems()
@@ -142,6 +147,23 @@ def pool_problems(
             f"{max_gpus}; raise it, or no node can ever start"
         )
     problems.integer("consolidate_after_seconds", consolidate_after_seconds, minimum=0)
+    problems.include(_headroom_problems(headroom_nodes, gpus_per_node, max_gpus))
+    return problems.messages
+
+
+def _headroom_problems(nodes: object, gpus: object, most: object) -> list[str]:
+    problems = Problems()
+    if (
+        problems.integer("headroom_nodes", nodes, minimum=0)
+        and isinstance(gpus, int)
+        and isinstance(most, int)
+        and int(str(nodes)) * gpus > most >= gpus > 0
+    ):
+        problems.broken(
+            f"'headroom_nodes' must fit 'max_gpus' ({most}) with {gpus} GPUs each",
+            nodes,
+            "lower it or raise 'max_gpus'",
+        )
     return problems.messages
 
 

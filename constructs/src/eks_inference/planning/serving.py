@@ -16,7 +16,7 @@ from eks_inference.planning.kernels import (
     BFLOAT16_CAPABILITY,
     DEFAULT_VLLM_VERSION,
 )
-from eks_inference.planning.pool import GpuPool
+from eks_inference.planning.pool import COLD_START_SECONDS, GpuPool
 from eks_inference.planning.sizing import Sizing, size_replica
 from eks_inference.scaling import QueueScaling
 
@@ -30,6 +30,10 @@ start is fast. Starts on small instances have been measured at up to ten minutes
 _STARTUP_MARGIN = 3
 """How much longer than nine of ten starts a container may take."""
 
+_WAKE_MARGIN = 2
+"""How much longer than nine of ten cold starts a client is made to wait: long enough
+for the tenth, and no longer than people keep a connection open. Assumed."""
+
 _IN_THE_CONTAINER = ("process", "weights", "compile", "capture")
 
 _FAST_VOLUME_MIB = 1_000
@@ -38,6 +42,11 @@ _FAST_VOLUME_MIB = 1_000
 _STREAMER_CONCURRENCY = 16
 """Requests that the Run:ai streamer sends at once. Its default for object storage is
 8; its published benchmark gains up to 32."""
+
+STREAMER_CHUNK_BYTES = 8 * 2**20
+"""What the streamer reads at once: its own default for object storage, stated because
+an upgrade must not change it unseen, and because concurrency times this is what a start
+needs in memory at least (run-ai/runai-model-streamer, docs/src/env-vars.md)."""
 
 _GB_PER_STREAM = 4
 """AWS's rule for large models: one stream for each 4 GB of weights."""
@@ -58,6 +67,8 @@ class ServingPlan:
         cold_start_options: What the platform decides about a start.
         cold_start: How long a new replica takes on the slowest GPU of the pool, where
             the compile cache, if there is one, has its kernels.
+        cooldown_seconds: Quiet time before the step to zero.
+        wake_seconds: How long a client waits at most for the first replica.
         cache_key: Directory of the compile cache: model, then GPUs. vLLM itself
             separates GPU models and versions inside.
     """
@@ -71,6 +82,8 @@ class ServingPlan:
     dtype: str | None
     cold_start_options: ColdStartOptions
     cold_start: ColdStart
+    cooldown_seconds: int
+    wake_seconds: int
     cache_key: str
 
     @property
@@ -120,9 +133,12 @@ def plan_serving(
     usual = compiling
     if has_compile_cache:
         usual = replace(compiling, compile_cache=CompileCacheState.EFS_HIT)
+    start = _slowest(sizing, model, usual)
+    minutes = math.ceil(start.p90 / 60)
+    target = scaling.needs.target
     return ServingPlan(
         sizing=sizing,
-        scaling_target=_share(scaling.target_share, sizing.max_num_seqs),
+        scaling_target=target or _share(scaling.target_share, sizing.max_num_seqs),
         probe_period_seconds=_PROBE_PERIOD_SECONDS,
         startup_failures=_startup_failures(sizing, model, compiling),
         streamer_concurrency=concurrency,
@@ -131,7 +147,13 @@ def plan_serving(
         ),
         dtype="half" if needs_half else None,
         cold_start_options=usual,
-        cold_start=_slowest(sizing, model, usual),
+        cold_start=start,
+        cooldown_seconds=(
+            max(COLD_START_SECONDS, 60 * minutes)
+            if scaling.cooldown_seconds is None
+            else scaling.cooldown_seconds
+        ),
+        wake_seconds=_WAKE_MARGIN * max(COLD_START_SECONDS, 60 * minutes),
         cache_key=f"{model.name}/{gpus}",
     )
 

@@ -4,7 +4,7 @@ Each rule looks at the objects that will be applied, after every patch, and so a
 really runs. Rules are plain Python: they need no CDK and no cluster.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
@@ -53,6 +53,8 @@ class ModelFacts:
         path: Path of the construct.
         name: Name of the model.
         has_activation: Whether something outside the pods wakes the model.
+        sees_outage: Whether its metric source answers with an error when it is gone.
+        cold_start_seconds: What nine of ten cold starts take, as planned.
         pool: The pool that it runs on.
         checkpoint: What its weights are the weights of, if that is known.
         vllm_version: Release of vLLM.
@@ -62,6 +64,8 @@ class ModelFacts:
     path: str
     name: str
     has_activation: bool
+    sees_outage: bool
+    cold_start_seconds: float
     pool: PoolFacts
     checkpoint: Checkpoint | None
     vllm_version: str
@@ -84,6 +88,21 @@ class ModelFacts:
         """The specification of its autoscaler."""
         spec: Manifest = self.manifests["ScaledObject"]["spec"]
         return spec
+
+    @property
+    def triggers(self) -> Sequence[Manifest]:
+        """What its autoscaler reads."""
+        triggers: Sequence[Manifest] = self.scaling.get("triggers", ())
+        return triggers
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables of the container that have their value in the manifest."""
+        return {
+            item["name"]: item["value"]
+            for item in self.container.get("env", ())
+            if "value" in item
+        }
 
     @property
     def min_replicas(self) -> int:

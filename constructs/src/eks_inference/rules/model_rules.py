@@ -1,5 +1,6 @@
 """Rules for a model, as it will be applied."""
 
+import math
 from collections.abc import Iterator
 
 from eks_inference.drain import SPOT_GRACE_LIMIT_SECONDS, TEARDOWN_SECONDS
@@ -7,9 +8,10 @@ from eks_inference.manifests import NVIDIA_GPU, Manifest
 from eks_inference.planning.pool import COLD_START_SECONDS, NODE_DRAIN_LIMIT_SECONDS
 from eks_inference.rules import ModelFacts, Rule, Severity, rule
 from eks_inference.rules.fit_rules import FIT_RULES
+from eks_inference.rules.pod_rules import POD_RULES
 from eks_inference.rules.scaling_rules import SCALING_RULES
 
-MODEL_RULES: list[Rule[ModelFacts]] = [*SCALING_RULES, *FIT_RULES]
+MODEL_RULES: list[Rule[ModelFacts]] = [*SCALING_RULES, *FIT_RULES, *POD_RULES]
 """Every rule for a model, those for its autoscaler and its nodes included."""
 
 
@@ -96,9 +98,10 @@ def _startup(model: ModelFacts) -> Iterator[str]:
         )
         return
     budget = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
-    if budget < COLD_START_SECONDS:
+    needed = max(COLD_START_SECONDS, math.ceil(model.cold_start_seconds))
+    if budget < needed:
         yield (
-            f"start-up budget must be at least a cold start ({COLD_START_SECONDS} s), "
+            f"start-up budget must be at least a cold start ({needed} s), "
             f"got {budget}; raise 'failureThreshold'"
         )
     delay = probe.get("initialDelaySeconds", 0)

@@ -52,6 +52,25 @@ def _rollout(pool: PoolFacts) -> Iterator[str]:
 
 @rule(
     POOL_RULES,
+    "headroomBeyondLimit",
+    Severity.WARNING,
+    "Near full load Karpenter stops at the limit, no node is spare, and a burst waits "
+    "for new ones after all.",
+)
+def _headroom(pool: PoolFacts) -> Iterator[str]:
+    """The pool's GPU limit has room for its spare nodes beside its models."""
+    size = pool.pool.gpus_per_node
+    needed = gpus_needed(pool.needs.values(), gpus_per_node=size)
+    together = needed + pool.pool.headroom_nodes * size
+    if pool.pool.headroom_nodes and needed <= pool.pool.max_gpus < together:
+        yield (
+            f"'max_gpus' must leave room for the spare nodes ({together}), got "
+            f"{pool.pool.max_gpus}; raise it or lower 'headroom_nodes'"
+        )
+
+
+@rule(
+    POOL_RULES,
     "poolWithoutModel",
     Severity.WARNING,
     "Nothing will ever run on it. Switch the rule off where the models are in another "

@@ -1,14 +1,16 @@
 """Rules for how a model scales, as it will be applied."""
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from eks_inference.manifests import Manifest
 from eks_inference.planning.pool import COLD_START_SECONDS
 from eks_inference.rules import ModelFacts, Rule, Severity, rule
+from eks_inference.rules.signal_rules import SIGNAL_RULES, counts_requests
 
-SCALING_RULES: list[Rule[ModelFacts]] = []
-"""Every rule for an autoscaler."""
+SCALING_RULES: list[Rule[ModelFacts]] = [*SIGNAL_RULES]
+"""Every rule for an autoscaler, those for what it reads included."""
 
 
 @rule(
@@ -39,10 +41,11 @@ def _cooldown(model: ModelFacts) -> Iterator[str]:
         return
     for name in ("cooldownPeriod", "initialCooldownPeriod"):
         seconds = model.scaling.get(name, 300 if name == "cooldownPeriod" else 0)
-        if seconds < COLD_START_SECONDS:
+        if seconds < model.cold_start_seconds:
             yield (
-                f"'{name}' must be at least a cold start ({COLD_START_SECONDS} s), got "
-                f"{seconds}; raise 'cooldown_seconds'"
+                f"'{name}' must be at least what nine of ten cold starts take "
+                f"({math.ceil(model.cold_start_seconds)} s), got {seconds}; raise "
+                "'cooldown_seconds', or leave it out"
             )
 
 
@@ -55,7 +58,7 @@ def _cooldown(model: ModelFacts) -> Iterator[str]:
 )
 def _polling_interval(model: ModelFacts) -> Iterator[str]:
     """A polling interval is given only where a model can go to zero."""
-    cached = any(trigger.get("useCachedMetrics") for trigger in _triggers(model))
+    cached = any(trigger.get("useCachedMetrics") for trigger in model.triggers)
     interval = model.scaling.get("pollingInterval")
     if interval is not None and model.min_replicas > 0 and not cached:
         yield (
@@ -141,94 +144,6 @@ def _scale_down(model: ModelFacts) -> Iterator[str]:
 
 @rule(
     SCALING_RULES,
-    "noFallback",
-    Severity.ERROR,
-    "Without it a metric source that is gone reads as an empty queue, and replicas "
-    "are removed under load.",
-)
-def _fallback(model: ModelFacts) -> Iterator[str]:
-    """A metric source that does not answer never scales in."""
-    fallback = model.scaling.get("fallback")
-    if fallback is None:
-        yield "'fallback' must be given, got none; leave the rendered one in place"
-    elif fallback.get("behavior", "static") not in {
-        "currentReplicas",
-        "currentReplicasIfHigher",
-    }:
-        yield (
-            "'fallback.behavior' must keep the replicas that there are, got "
-            f"{fallback.get('behavior', 'static')!r}; use 'currentReplicasIfHigher'"
-        )
-    for trigger in _triggers(model):
-        if trigger["type"] == "prometheus" and (
-            trigger["metadata"].get("ignoreNullValues", "true") != "false"
-        ):
-            yield (
-                f"'ignoreNullValues' of trigger {trigger.get('name')!r} must be "
-                "'false', got 'true': an empty answer would count as an empty queue"
-            )
-
-
-@rule(
-    SCALING_RULES,
-    "queryWithoutAggregation",
-    Severity.ERROR,
-    "KEDA refuses an answer with two values, which comes as soon as there are two "
-    "replicas.",
-)
-def _aggregation(model: ModelFacts) -> Iterator[str]:
-    """Every query yields one number, whatever the number of replicas."""
-    for trigger in _triggers(model):
-        query = trigger["metadata"].get("query") or trigger["metadata"].get(
-            "metricQuery", ""
-        )
-        bare = re.sub(r"\b(sum|max|min|avg|count)\s*\([^()]*\)", "", query)
-        if "vllm:" in bare or "vllm_" in bare:
-            yield (
-                f"query of trigger {trigger.get('name')!r} must aggregate over the "
-                f"pods, got {query!r}; wrap each metric in sum(...)"
-            )
-
-
-@rule(
-    SCALING_RULES,
-    "queryOfAllModels",
-    Severity.ERROR,
-    "Models would scale on each other's queues.",
-)
-def _selection(model: ModelFacts) -> Iterator[str]:
-    """Every query names the model whose replicas it scales."""
-    for trigger in _triggers(model):
-        query = trigger["metadata"].get("query", "")
-        metrics = len(re.findall(r"\bvllm[:_]\w+", query))
-        if query.count(f'model_name="{model.name}"') < metrics:
-            yield (
-                f"query of trigger {trigger.get('name')!r} must name the model in "
-                f"each metric, got {query!r}; add model_name={model.name!r}"
-            )
-
-
-@rule(
-    SCALING_RULES,
-    "metricWithoutColon",
-    Severity.ERROR,
-    "vLLM's metrics have a colon in their names. A name without one has no series, "
-    "which some scalers read as zero.",
-)
-def _colon(model: ModelFacts) -> Iterator[str]:
-    """Metrics are named as vLLM names them."""
-    for trigger in _triggers(model):
-        found = re.search(r"\bvllm_\w+", trigger["metadata"].get("query", ""))
-        if found:
-            right = found[0].replace("vllm_", "vllm:", 1)
-            yield (
-                f"query of trigger {trigger.get('name')!r} must use vLLM's own names, "
-                f"got {found[0]!r}; write {right!r}"
-            )
-
-
-@rule(
-    SCALING_RULES,
     "targetAboveCapacity",
     Severity.ERROR,
     "The number of running requests stops at --max-num-seqs: a target that it cannot "
@@ -241,10 +156,12 @@ def _target(model: ModelFacts) -> Iterator[str]:
     if target is None:
         thresholds = [
             trigger["metadata"]["threshold"]
-            for trigger in _triggers(model)
+            for trigger in model.triggers
             if "threshold" in trigger["metadata"]
         ]
         target = max(thresholds, key=float, default=None)
+    if modifiers and not counts_requests(model):
+        return
     capacity = model.argument("--max-num-seqs")
     if capacity is None:
         yield (
@@ -258,12 +175,43 @@ def _target(model: ModelFacts) -> Iterator[str]:
         )
 
 
-def _triggers(model: ModelFacts) -> Sequence[Manifest]:
-    triggers: Sequence[Manifest] = model.scaling.get("triggers", ())
-    return triggers
+@rule(
+    SCALING_RULES,
+    "heldRequestTooShort",
+    Severity.ERROR,
+    "The interceptor answers 504 when its time is over, and the start that the request "
+    "has caused serves nobody.",
+)
+def _held_request(model: ModelFacts) -> Iterator[str]:
+    """A request that wakes a model is held longer than a cold start."""
+    route = model.manifests.get("InterceptorRoute")
+    if route is None:
+        return
+    limits = route["spec"].get("timeouts", {})
+    for name in ("readiness", "request"):
+        seconds = _seconds(limits.get(name, "0s"))
+        if 0 < seconds < model.cold_start_seconds:
+            yield (
+                f"'timeouts.{name}' must be at least what nine of ten cold starts take "
+                f"({math.ceil(model.cold_start_seconds)} s), got {limits[name]!r}; "
+                "raise it or leave the rendered one in place"
+            )
+    if _seconds(limits.get("responseHeader", "300s")) > 0:
+        yield (
+            "'timeouts.responseHeader' must be '0s', got "
+            f"{limits.get('responseHeader', '300s')!r}: an answer that is not streamed "
+            "has no header before its end; leave the rendered one in place"
+        )
 
 
 def _behavior(model: ModelFacts) -> Manifest:
     config = model.scaling.get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
     behavior: Manifest = config.get("behavior", {})
     return behavior
+
+
+def _seconds(duration: object) -> float:
+    """Return the seconds of a duration as Go writes them, such as ``1h30m``."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    parts = re.findall(r"([0-9.]+)(ms|h|m|s)", str(duration))
+    return sum(float(number) * units[unit] for number, unit in parts)

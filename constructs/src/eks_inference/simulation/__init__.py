@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from eks_inference.simulation.distributions import LogNormal
     from eks_inference.simulation.ec2 import Node, Shortage
     from eks_inference.simulation.events import Event, EventQueue
-    from eks_inference.simulation.formula import Formula
     from eks_inference.simulation.generators import (
         bundled,
         burst,
@@ -84,7 +83,6 @@ __all__ = [
     "Fallback",
     "Fixed",
     "Foresight",
-    "Formula",
     "HorizontalPodAutoscaler",
     "Keda",
     "KedaScaling",
@@ -141,7 +139,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "distributions": ["LogNormal"],
         "ec2": ["Node", "Shortage"],
         "events": ["Event", "EventQueue"],
-        "formula": ["Formula"],
         "generators": [
             "bundled",
             "burst",

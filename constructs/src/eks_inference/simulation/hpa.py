@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eks_inference._check import Problems
-from eks_inference.simulation._go import (
+from eks_inference.keda_formula.go import (
     INT32_MAX,
     INT64_MAX,
     ceil_int32,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eks_inference._check import Problems
-from eks_inference.simulation._go import INT32_MAX, ceil_int32, truncate
+from eks_inference.keda_formula.go import INT32_MAX, ceil_int32, truncate
 from eks_inference.simulation._records import record, records, seconds
 from eks_inference.simulation.hpa_spec import (
     DOWNSCALE_STABILIZATION_SECONDS,

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eks_inference._check import Problems
+from eks_inference.keda_formula.go import INT32_MAX, INT64_MAX
 from eks_inference.simulation import hpa_behavior
-from eks_inference.simulation._go import INT32_MAX, INT64_MAX
 from eks_inference.simulation._records import LONGEST_SECONDS, records
 from eks_inference.simulation.hpa import (
     TOLERANCE,

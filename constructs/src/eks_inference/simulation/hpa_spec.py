@@ -8,7 +8,7 @@ are in seconds, as the suffix ``_s`` says; targets are milli-values: 25 is 25,00
 from dataclasses import dataclass, field
 
 from eks_inference._check import Problems
-from eks_inference.simulation._go import INT32_MAX, INT64_MAX
+from eks_inference.keda_formula.go import INT32_MAX, INT64_MAX
 from eks_inference.simulation._records import records
 
 DOWNSCALE_STABILIZATION_SECONDS = 300

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from eks_inference._check import ConfigurationError, Problems
-from eks_inference.simulation._go import INT64_MAX, truncate
+from eks_inference.keda_formula.formula import Formula
+from eks_inference.keda_formula.go import INT64_MAX, truncate
 from eks_inference.simulation._records import seconds
-from eks_inference.simulation.formula import Formula
 from eks_inference.simulation.keda_spec import (
     COMPOSITE_METRIC,
     ScaledObject,

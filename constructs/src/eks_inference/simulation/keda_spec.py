@@ -8,9 +8,9 @@ of the fields.
 from dataclasses import dataclass
 
 from eks_inference._check import Problems
-from eks_inference.simulation._go import INT32_MAX, INT64_MAX, truncate
+from eks_inference.keda_formula.formula import Formula
+from eks_inference.keda_formula.go import INT32_MAX, INT64_MAX, truncate
 from eks_inference.simulation._records import LONGEST_SECONDS, records
-from eks_inference.simulation.formula import Formula
 from eks_inference.simulation.hpa_controller import HorizontalPodAutoscaler
 from eks_inference.simulation.hpa_spec import Behavior, ExternalMetric
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eks_inference._check import Problems
-from eks_inference.simulation._go import INT32_MAX, truncate
+from eks_inference.keda_formula.go import INT32_MAX, truncate
 from eks_inference.simulation._records import LONGEST_SECONDS, seconds
 
 TICK_SECONDS = 2

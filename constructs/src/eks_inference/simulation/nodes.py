@@ -7,7 +7,8 @@ disruption, nodeclaim) and aws/karpenter-provider-aws@1d927085
 Not modelled: zones, so that an offering is a capacity type and an instance type, and an
 interruption says nothing about others; EC2's choice among instance types, which are
 tried cheapest first; disruption budgets and PodDisruptionBudgets; drift and expiry; the
-race in which an empty node is removed that has just got a pod (karpenter#3185).
+race in which an empty node is removed that has just got a pod (karpenter#3185); the
+second or so in which a placeholder is evicted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -78,8 +79,8 @@ class NodePool:
             type, drawn at each attempt. Default: none fails; how often this happens
             has not been measured.
         shortages: Times without capacity. Default: none.
-        headroom: Empty nodes that are kept. Stands for pods of low priority that hold
-            the place. Default: 0.
+        headroom: Spare nodes beyond the pool's own ``headroom_nodes``. Each is held by
+            a placeholder, which yields to any pod. Default: 0.
         interruptions_per_hour: Rate at which one spot node is interrupted. Default:
             0; AWS publishes monthly frequencies by instance type only.
 
@@ -135,7 +136,9 @@ class NodePool:
             shortages=shortages,
             random=random,
         )
-        self._headroom = headroom
+        self._headroom = headroom + pool.headroom_nodes
+        self._held: list[Node] = []
+        self._pull: Callable[[Node], float] | None = None
         self._rate = interruptions_per_hour / _HOUR
         self._live: list[Node] = []
         self._pending: list[Tenant] = []
@@ -158,6 +161,14 @@ class NodePool:
             changed: The function.
         """
         self._watchers.append(changed)
+
+    def prefetch(self, pull: Callable[[Node], float]) -> None:
+        """Have placeholders pull the image of the pods onto their nodes.
+
+        Args:
+            pull: Returns how many seconds that takes on a node.
+        """
+        self._pull = pull
 
     def billed_seconds(self) -> float:
         """Return the node-seconds billed up to now."""
@@ -237,19 +248,38 @@ class NodePool:
         self._drain(node, "interrupted")
 
     def _schedule(self) -> None:
-        """Bind pods, the emptiest node first, as kube-scheduler's default scores do."""
+        """Bind pods, the emptiest node first, as kube-scheduler's default scores do.
+
+        A placeholder is evicted only where there is no room without that.
+        """
         bound = False
         for pod in tuple(self._pending):
             rooms = [n for n in self._live if n.takes_pods and n.free_gpus >= pod.gpus]
             if rooms:
-                node = max(rooms, key=lambda n: (n.free_gpus, n.image_at is not None))
+                node = max(rooms, key=self._preference)
+                if node in self._held:
+                    self._held.remove(node)
                 self._pending.remove(pod)
                 node.tenants.append(pod)
                 node.last_pod_event = self._events.now
                 pod.bound(node)
                 bound = True
+        self._hold()
         if bound:
             self._keep_headroom()
+
+    def _preference(self, node: Node) -> tuple[bool, int, bool]:
+        return node not in self._held, node.free_gpus, node.image_at is not None
+
+    def _hold(self) -> None:
+        """Bind placeholders to nodes without a pod; each pulls the image to its own."""
+        for node in self._live:
+            if len(self._held) >= self._headroom:
+                return
+            if node.takes_pods and not node.tenants and node not in self._held:
+                self._held.append(node)
+                if node.image_at is None and self._pull is not None:
+                    node.image_at = self._events.now + self._pull(node)
 
     def _keep_headroom(self) -> None:
         """What holds the place asks for another node when its own has gone."""
@@ -333,6 +363,8 @@ class NodePool:
             return
         node.draining = True
         node.end_reason = reason
+        if node in self._held:
+            self._held.remove(node)
         for pod in tuple(node.tenants):
             pod.evict()
         if not node.tenants:
@@ -355,12 +387,20 @@ class NodePool:
             changed()
 
     def _empty(self) -> list[Node]:
-        """Return the nodes that have been empty for long enough, without headroom."""
-        idle = [node for node in self._live if node.takes_pods and node.idle]
+        """Return the nodes that have been empty for long enough.
+
+        A node with a placeholder is not empty: that is what keeps it.
+        """
         after = self.pool.consolidate_after_seconds
         now = self._events.now
-        due = [node for node in idle if node.last_pod_event + after <= now]
-        return due[: max(0, len(idle) - self._headroom)]
+        return [
+            node
+            for node in self._live
+            if node.takes_pods
+            and node.idle
+            and node not in self._held
+            and node.last_pod_event + after <= now
+        ]
 
     def _disrupt(self) -> None:
         candidates = self._empty()

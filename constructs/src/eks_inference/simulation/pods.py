@@ -15,6 +15,7 @@ from eks_inference._check import Problems
 from eks_inference.drain import Drain
 from eks_inference.planning.cold_start_values import ColdStart
 from eks_inference.simulation.distributions import LogNormal
+from eks_inference.simulation.ec2 import Node
 from eks_inference.simulation.events import EventQueue
 from eks_inference.simulation.nodes import NodePool
 from eks_inference.simulation.serving_pod import PodSettings, Replica, ServingPod
@@ -56,7 +57,8 @@ class Deployment:
         gpus: GPUs of a replica.
         cold_starts: The ledger of each instance type that ``nodes`` may launch. Its
             phases ``detect``, ``schedule`` and ``node`` are left to what causes them,
-            and ``image`` counts on a node without the image only.
+            and ``image`` counts on a node without the image only: placeholders of
+            ``nodes`` pull it ahead.
         random: What draws times.
         make_replica: Makes what serves when a pod becomes ready.
         on_ready: Told when a pod enters the endpoints, with its ``replica``.
@@ -133,6 +135,7 @@ class Deployment:
             on_gone=on_gone,
             changed=self._changed,
         )
+        nodes.prefetch(self._pull)
         nodes.watch(self._record)
         self._record()
 
@@ -164,6 +167,16 @@ class Deployment:
             problems.integer("replicas", replicas, minimum=0, maximum=_MOST_REPLICAS)
         self.desired = replicas
         self._reconcile()
+
+    def _pull(self, node: Node) -> float:
+        """Return how long a placeholder takes to pull the image onto its node."""
+        shared = self._settings
+        phases = shared.cold_starts[node.instance.name].phases
+        return sum(
+            LogNormal.from_phase(phase).sample(shared.random)
+            for phase in phases
+            if phase.name == "image"
+        )
 
     def _reconcile(self) -> None:
         active = [pod for pod in self._pods if not pod.stopping]

@@ -7,7 +7,8 @@ from typing import Any
 
 from eks_inference._check import ConfigurationError, Problems
 from eks_inference.drain import Drain
-from eks_inference.manifests.serving import Serving, scaled_object
+from eks_inference.manifests.scaling import scaled_object
+from eks_inference.manifests.serving import Serving
 from eks_inference.planning.instances import Prices
 from eks_inference.planning.plan import Plan
 from eks_inference.signal import Signal
@@ -40,7 +41,8 @@ class Scenario:
         drain: How a replica ends. Default: the library's.
         signal: How often the queue is read. Default: the library's.
         prices: What nodes cost. Default: the table's on-demand prices.
-        headroom: Empty nodes that are kept. Default: 0.
+        headroom: Spare nodes with the image that are kept, beyond the pool's own
+            ``headroom_nodes``. Default: 0.
         interruptions_per_hour: Rate at which one spot node is interrupted. Default:
             0; it has to be given, since AWS publishes monthly figures only.
         capacity_errors: Probability that EC2 has no capacity at an attempt, by

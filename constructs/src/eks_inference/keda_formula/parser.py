@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from eks_inference._check import ConfigurationError
-from eks_inference.simulation._go import INT64_MAX
+from eks_inference.keda_formula.go import INT64_MAX
 
 PREDICATES = frozenset({"all", "any", "count", "filter", "map", "none", "one", "sum"})
 """Functions whose second argument is evaluated for each item, which is ``#``."""

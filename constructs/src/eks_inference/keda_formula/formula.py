@@ -27,7 +27,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from eks_inference._check import ConfigurationError, Problems
-from eks_inference.simulation._formula_parser import (
+from eks_inference.keda_formula.go import (
+    INT64_MAX,
+    divide,
+    power,
+    remainder,
+    truncate,
+    wrap_int64,
+)
+from eks_inference.keda_formula.parser import (
     PREDICATES,
     Binary,
     Call,
@@ -40,15 +48,7 @@ from eks_inference.simulation._formula_parser import (
     Unary,
     parse,
 )
-from eks_inference.simulation._formula_types import Checker
-from eks_inference.simulation._go import (
-    INT64_MAX,
-    divide,
-    power,
-    remainder,
-    truncate,
-    wrap_int64,
-)
+from eks_inference.keda_formula.types import Checker
 
 _DUMMY = -1.0
 """Value of every trigger in the evaluation at admission. Source: ``dummyValue`` of
@@ -70,6 +70,8 @@ class Formula:
 
     Example:
         ```python
+        from eks_inference.keda_formula import Formula
+
         formula = Formula("running + waiting * 10", triggers=["running", "waiting"])
         assert formula.evaluate({"running": 25, "waiting": 3}) == 55
         ```

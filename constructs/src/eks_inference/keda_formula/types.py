@@ -7,7 +7,7 @@ Source: expr-lang/expr 1.17.8 ``checker/checker.go`` and ``builtin``. A type is 
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from eks_inference.simulation._formula_parser import (
+from eks_inference.keda_formula.parser import (
     Binary,
     Call,
     Conditional,
