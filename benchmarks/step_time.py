@@ -20,6 +20,7 @@ def main() -> None:
     from eks_inference.accelerator import Accelerator
     from eks_inference.planning.step_time import StepModel
     from tests.library import test_step_time as tests
+    from tests.library.architectures import LLAMA_8B
 
     print(
         "Time per token against published runs (row: GPU, format, sequences, context)"
@@ -39,7 +40,7 @@ def main() -> None:
         ]
         print(_line(f"{kind}, all", together))
 
-    model = StepModel(tests.checkpoint(tests.LLAMA_8B), Accelerator.L4)
+    model = StepModel(tests.checkpoint(LLAMA_8B), Accelerator.L4)
     calls = 200_000
     seconds = timeit.timeit(
         lambda: model.seconds(tokens=64, sequences=64, context_tokens=30_000),

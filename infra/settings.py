@@ -5,6 +5,7 @@ The values are in ``stages.py``, the rules that they must keep in ``validation.p
 
 from dataclasses import dataclass, field, replace
 
+from eks_inference.account.ownership import PLATFORM_CLUSTER
 from eks_inference.capacity import Capacity
 from eks_inference.signal import Signal
 
@@ -282,7 +283,7 @@ class Settings:
         A physical name, against the rule, because IAM conditions of Karpenter's
         policy carry it in their keys, where no token can stand.
         """
-        return f"inference-{self.stage}"
+        return PLATFORM_CLUSTER.format(stage=self.stage)
 
     def at(self, *, account: str | None, region: str | None) -> "Settings":
         """Return these settings for an account and region, where they are given."""

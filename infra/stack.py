@@ -3,10 +3,8 @@
 import aws_cdk as cdk
 from constructs import Construct
 
+from eks_inference.account.ownership import STAGE_TAG
 from infra.settings import Settings
-
-STAGE_TAG = "eks-inference:stage"
-"""Tag on everything that the platform makes, Karpenter's instances included."""
 
 
 class PlatformStack(cdk.Stack):

@@ -5,12 +5,10 @@ Set ``EKS_INFERENCE_CRDS`` to a folder of upstream CRDs to check against them as
 
 import copy
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,10 +27,8 @@ from tests.app.conftest import (
     stage_templates,
     synthesize,
 )
-from tests.schemas.crds import CrdSchemas, from_crd_folder, from_npm
+from tests.schemas.crds import CrdSchemas, from_npm, from_upstream
 from tests.schemas.manifests import problems
-
-UPSTREAM = os.environ.get("EKS_INFERENCE_CRDS")
 
 APPS: dict[str, Callable[[], Templates]] = {
     "dev": lambda: stage_templates("dev"),
@@ -82,9 +78,7 @@ def crds(request: pytest.FixtureRequest) -> CrdSchemas:
     """The published schemas of the custom resources, then the upstream ones."""
     if request.param == "npm":
         return from_npm()
-    if not UPSTREAM:
-        pytest.skip("EKS_INFERENCE_CRDS names no folder of upstream CRDs")
-    return from_crd_folder(Path(UPSTREAM), base=from_npm())
+    return from_upstream()
 
 
 @pytest.mark.parametrize("version", SUPPORTED)

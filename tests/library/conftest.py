@@ -237,5 +237,8 @@ def recorded_data(name: str) -> Path:
     """
     folder = os.environ.get("EKS_INFERENCE_DATA")
     if not folder:
-        pytest.skip("EKS_INFERENCE_DATA names no folder of recorded data")
+        pytest.skip(
+            "needs measurements that others have published, which are not ours to "
+            "distribute; EKS_INFERENCE_DATA names the folder that has them"
+        )
     return Path(folder) / name

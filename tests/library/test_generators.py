@@ -2,10 +2,8 @@
 
 import itertools
 import math
-import os
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +22,7 @@ from eks_inference.simulation.generators import (
 from eks_inference.simulation.lengths import CONVERSATIONS, Lengths, Quantiles
 from eks_inference.simulation.trace import Trace
 from eks_inference.simulation.trace_files import read_trace
-from tests.library.conftest import BadInputs, bad_inputs, refusal
+from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 
 SHORT = Lengths.fixed(prompt=100, answer=10)
 GENERATORS: dict[str, Callable[..., Trace]] = {
@@ -204,10 +202,7 @@ def test_lengths_have_the_quantiles_they_were_made_of() -> None:
 
 def test_lengths_are_those_of_the_published_trace() -> None:
     """Every point of the conversations is a percentile of Azure's trace."""
-    folder = os.environ.get("EKS_INFERENCE_DATA")
-    if not folder:
-        pytest.skip("EKS_INFERENCE_DATA names no folder with published traces")
-    path = Path(folder) / "traces/azure-2023/AzureLLMInferenceTrace_conv.csv"
+    path = recorded_data("traces/azure-2023/AzureLLMInferenceTrace_conv.csv")
     requests = read_trace(path).requests
     for quantiles, ranked in (
         (CONVERSATIONS.prompt, sorted(item.prompt_tokens for item in requests)),

@@ -1,9 +1,7 @@
 """Tests of what a metric asks for, and of the autoscaler as a whole."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +34,7 @@ from eks_inference.simulation.hpa_spec import (
     Policy,
     ScalingRules,
 )
+from tests.library.conftest import recorded_data
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "controller": hpa_controller.controller,
@@ -89,10 +88,7 @@ def timeline(
 
 def test_cases_of_kubernetes() -> None:
     """Every published case of the Kubernetes tests gives the expected result."""
-    folder = os.environ.get("EKS_INFERENCE_DATA")
-    if folder is None:
-        pytest.skip("needs the data folder, see EKS_INFERENCE_DATA")
-    cases = json.loads(Path(folder, "hpa_cases.json").read_text())["cases"]
+    cases = json.loads(recorded_data("hpa_cases.json").read_text())["cases"]
     wrong = []
     for case in cases:
         given_to = {

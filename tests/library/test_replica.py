@@ -21,22 +21,12 @@ from eks_inference.planning.throughput import API_SECONDS, steady_throughput
 from eks_inference.simulation.events import EventQueue
 from eks_inference.simulation.replica import Replica
 from eks_inference.simulation.requests import Outcome, Request
+from tests.library.architectures import LLAMA_8B
 from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 from tests.library.plain_engine import BLOCK, PlainEngine
 
 RUN = "vllm_runs/rtxpro6000-llama-3.1-8b"
 
-LLAMA_8B = Architecture(
-    name="LlamaForCausalLM",
-    layers=32,
-    hidden_size=4096,
-    attention_heads=32,
-    kv_heads=8,
-    head_size=128,
-    vocabulary=128_256,
-    context=131_072,
-    parameters=8_030_261_248,
-)
 WINDOWED = Architecture(
     name="Gemma3ForCausalLM",
     layers=4,

@@ -107,7 +107,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> str:
             text=True,
         )
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no Chromium here, and npm gives none: {error}")
+        pytest.skip(f"needs a browser: no Chromium here, and npm gives none: {error}")
     return str(shown.stdout).strip()
 
 

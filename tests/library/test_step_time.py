@@ -1,11 +1,9 @@
 """Tests of the time of an engine step, by hand and against published times."""
 
 import csv
-import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,19 +19,9 @@ from eks_inference.planning.step_time import (
     attention_pairs,
 )
 from eks_inference.quantization import Quantization
-from tests.library.conftest import BadInputs, bad_inputs, refusal
+from tests.library.architectures import LLAMA_8B
+from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 
-LLAMA_8B = Architecture(
-    name="LlamaForCausalLM",
-    layers=32,
-    hidden_size=4096,
-    attention_heads=32,
-    kv_heads=8,
-    head_size=128,
-    vocabulary=128_256,
-    context=131_072,
-    parameters=8_030_261_248,
-)
 LLAMA_70B = Architecture(
     name="LlamaForCausalLM",
     layers=80,
@@ -127,10 +115,7 @@ OTHER_KERNELS = {"AWQ plain kernel + eager", "AWQ"}
 
 def rows(name: str) -> Iterator[dict[str, str]]:
     """Yield the rows of a table of published times."""
-    folder = os.environ.get("EKS_INFERENCE_DATA")
-    if not folder:
-        pytest.skip("EKS_INFERENCE_DATA does not name the folder of published times")
-    with (Path(folder) / name).open(encoding="utf-8") as file:
+    with recorded_data(name).open(encoding="utf-8") as file:
         yield from csv.DictReader(file)
 
 

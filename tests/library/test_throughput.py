@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import statistics
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,31 +18,8 @@ from eks_inference.planning.throughput import (
     steady_throughput,
 )
 from eks_inference.quantization import Quantization
-from tests.library.conftest import BadInputs, bad_inputs, refusal
-
-LLAMA_8B = Architecture(
-    name="LlamaForCausalLM",
-    layers=32,
-    hidden_size=4096,
-    attention_heads=32,
-    kv_heads=8,
-    head_size=128,
-    vocabulary=128_256,
-    context=131_072,
-    parameters=8_030_261_248,
-)
-MIXTRAL = Architecture(
-    name="MixtralForCausalLM",
-    layers=32,
-    hidden_size=4096,
-    attention_heads=32,
-    kv_heads=8,
-    head_size=128,
-    vocabulary=32_000,
-    context=32_768,
-    parameters=46_702_792_704,
-    active_parameters=12_879_425_536,
-)
+from tests.library.architectures import LLAMA_8B, MIXTRAL
+from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 
 
 def model(
@@ -61,10 +36,7 @@ def model(
 
 def test_full_replica_of_a_real_engine_is_met() -> None:
     """Tokens per second of vLLM with 128 running requests are met within 10 %."""
-    folder = os.environ.get("EKS_INFERENCE_DATA")
-    if not folder:
-        pytest.skip("EKS_INFERENCE_DATA does not name the folder of recorded runs")
-    run = Path(folder) / "vllm_runs/rtxpro6000-llama-3.1-8b"
+    run = recorded_data("vllm_runs/rtxpro6000-llama-3.1-8b")
     lines = (run / "requests.jsonl").read_text(encoding="utf-8").splitlines()
     requests = [json.loads(line) for line in lines]
     with (run / "timeseries.csv").open(encoding="utf-8") as file:

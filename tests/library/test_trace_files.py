@@ -1,7 +1,6 @@
 """Tests of the readers of recorded traces."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from eks_inference.simulation.trace_files import (
     read_mooncake,
     read_trace,
 )
-from tests.library.conftest import BadInputs, bad_inputs, refusal
+from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
@@ -52,10 +51,7 @@ def write(tmp_path: Path) -> Write:
 
 def data(path: str) -> Path:
     """Return a published trace, or skip the test where there is none."""
-    folder = os.environ.get("EKS_INFERENCE_DATA")
-    if not folder:
-        pytest.skip("EKS_INFERENCE_DATA names no folder with published traces")
-    return Path(folder) / "traces" / path
+    return recorded_data("traces") / path
 
 
 @pytest.mark.parametrize(

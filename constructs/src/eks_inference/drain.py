@@ -9,7 +9,8 @@ SPOT_GRACE_LIMIT_SECONDS = 110
 before the pod is told (EC2 spot interruption notices)."""
 
 TEARDOWN_SECONDS = 10
-"""What vLLM needs to end after its last answer: about 5 s on a real vLLM 0.32."""
+"""What vLLM needs to end after its last answer: about 5 s on a real vLLM
+0.32, once 7 s on 0.31 on a busy CPU (docs/e2e.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
