@@ -101,7 +101,7 @@ class ClusterStack(PlatformStack):
         )
         # a role of their own: EKS makes and deletes the access entry of a node group
         self.system_node_role = node_role(self, "SystemNodeRole", images=images)
-        self._add_addons(versions, self._system_nodes(settings))
+        self._add_addons(versions, self._system_nodes(settings, versions))
 
     def _add_addons(self, versions: Versions, nodes: eks.Nodegroup) -> None:
         for name, configuration in _BEFORE_NODES.items():
@@ -214,9 +214,9 @@ class ClusterStack(PlatformStack):
                 role_arn=arn,
             )
 
-    def _system_nodes(self, settings: Settings) -> eks.Nodegroup:
+    def _system_nodes(self, settings: Settings, versions: Versions) -> eks.Nodegroup:
         template = self._node_template(settings)
-        return eks.Nodegroup(
+        nodes = eks.Nodegroup(
             self,
             "SystemNodes",
             cluster=cast("eks.ICluster", self.cluster),
@@ -228,6 +228,9 @@ class ClusterStack(PlatformStack):
             # room for a rolling replacement
             max_size=settings.system_nodes.count + 1,
             enable_node_auto_repair=True,
+            # a pod that will not leave would fail the deployment that has just moved
+            # the control plane, which does not go back
+            force_update=True,
             launch_template_spec=eks.LaunchTemplateSpec(
                 id=template.ref, version=template.attr_latest_version_number
             ),
@@ -238,6 +241,12 @@ class ClusterStack(PlatformStack):
                 )
             ],
         )
+        group = nodes.node.default_child
+        assert isinstance(group, eks.CfnNodegroup)
+        # EKS leaves nodes where they are when the control plane moves. No release of
+        # the image: its name ends in a hash that only EKS knows, who takes the newest
+        group.version = versions.kubernetes
+        return nodes
 
     def _node_template(self, settings: Settings) -> ec2.CfnLaunchTemplate:
         # what EKS would make by itself lets pods reach the node's credentials

@@ -253,6 +253,25 @@ def test_system_nodes_admit_controllers_only(stage: str) -> None:
     }
 
 
+@pytest.mark.parametrize("version", ["1.29", "1.35"])
+def test_system_nodes_follow_the_control_plane(version: str) -> None:
+    """Nodes have the control plane's version, get it after it, and are not held up."""
+    template = synthesize(at_version(version))["Cluster"]
+    [(cluster_id, cluster)] = resources(template, "AWS::EKS::Cluster").items()
+    group = only(template, "AWS::EKS::Nodegroup")
+    assert group["Version"] == cluster["Version"] == version
+    # the reference is what CloudFormation updates the cluster first for
+    assert group["ClusterName"] == {"Ref": cluster_id}
+    assert group["ForceUpdateEnabled"] is True
+
+
+def test_system_nodes_have_the_image_of_their_version(templates: Templates) -> None:
+    """EKS chooses the image: it refuses a version beside an image of our own."""
+    cluster = templates["Cluster"]
+    assert "ImageId" not in only(cluster, LAUNCH_TEMPLATE)["LaunchTemplateData"]
+    assert "ReleaseVersion" not in only(cluster, "AWS::EKS::Nodegroup")
+
+
 def test_pods_cannot_reach_the_credentials_of_a_system_node(
     templates: Templates,
 ) -> None:

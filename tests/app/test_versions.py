@@ -444,8 +444,8 @@ def test_each_version_shows_in_its_place_and_nowhere_else() -> None:
     }
 
 
-def test_kubernetes_shows_in_the_cluster_and_its_kubectl() -> None:
-    """Another version of Kubernetes is another control plane, and another kubectl."""
+def test_kubernetes_shows_in_the_cluster_its_nodes_and_its_kubectl() -> None:
+    """Another version of Kubernetes moves control plane, nodes, kubectl; no more."""
     dev = load("dev")
     old = replace(ROW, kubernetes="1.29")
     after = raised(dev, old)
@@ -454,6 +454,8 @@ def test_kubernetes_shows_in_the_cluster_and_its_kubectl() -> None:
     }
     assert places == {
         "AWS::EKS::Cluster.Version",
+        # EKS refuses a new version together with any other change of the group
+        "AWS::EKS::Nodegroup.Version",
         "AWS::Lambda::LayerVersion.Content",
         "AWS::Lambda::LayerVersion.Description",
     }
