@@ -38,6 +38,14 @@ _KEPT = "vllm:.+|keda_.+|karpenter_.+|operator_.+|kube_.+|DCGM_.+|ALERTS|up"
 
 _REPEAT = "4h"
 
+_UNPACKER = {
+    "registry": "public.ecr.aws",
+    "repository": "docker/library/busybox",
+    "tag": "1.37.0",
+}
+"""Image that unpacks the operator's CRDs. The chart's own is ``busybox:latest`` of
+Docker Hub: a tag that moves, in a registry that limits anonymous pulls by address."""
+
 
 class Observability(Construct):
     """What AWS owes to the monitoring charts: who is told, and what is kept.
@@ -135,6 +143,17 @@ class Observability(Construct):
             "priorityClassName": "system-cluster-critical",
         }
         return {
+            # Helm installs the CRDs of a chart and never upgrades them; this job does,
+            # before the release, with the kubectl of the control plane's own version
+            "crds": {
+                "upgradeJob": {
+                    "enabled": True,
+                    # Helm owns the fields since it installed them
+                    "forceConflicts": True,
+                    "image": {"busybox": _UNPACKER},
+                    "tolerations": tolerations,
+                }
+            },
             "alertmanager": {
                 "alertmanagerSpec": {**placed, **_sized("20m", "64Mi", "128Mi")},
                 "config": self._routes(),

@@ -43,7 +43,8 @@ OTEL_SCALER_CHART = "v0.1.4"
 """Version of Kedify's otel-add-on chart, written as its Chart.yaml has it."""
 
 PROMETHEUS_CHART = "92.1.0"
-"""Version of the kube-prometheus-stack chart (Prometheus operator 0.94.1)."""
+"""Version of the kube-prometheus-stack chart (Prometheus operator 0.94.1), which can
+upgrade its CRDs since 68.4.0 (its UPGRADE.md in prometheus-community/helm-charts)."""
 
 DCGM_EXPORTER_CHART = "4.8.2"
 """Version of NVIDIA's dcgm-exporter chart, whose image needs driver R535 or later."""

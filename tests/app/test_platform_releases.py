@@ -1,6 +1,7 @@
 """Releases and events of the controllers: Karpenter, KEDA, Prometheus."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,17 @@ def test_crds_of_karpenter_are_upgraded_first(templates: Templates) -> None:
 def test_crds_of_keda_are_upgraded_with_it(templates: Templates) -> None:
     """KEDA's CRDs are templates of its chart, which no value takes out."""
     assert "crds" not in values(release(templates, "keda"))
+
+
+def test_crds_of_prometheus_are_upgraded_with_it(templates: Templates) -> None:
+    """The chart upgrades its CRDs first, though Helm owns them, from pinned images."""
+    job = values(release(templates, "kube-prometheus-stack"))["crds"]["upgradeJob"]
+    assert job["enabled"] is job["forceConflicts"] is True
+    # no other image is chosen: that of kubectl has the version of the control plane
+    [(name, image)] = job["image"].items()
+    assert name == "busybox"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", image["tag"])
+    assert image["registry"] == "public.ecr.aws"
 
 
 def test_karpenter_hears_of_interruptions(templates: Templates) -> None:
@@ -137,6 +149,8 @@ def test_controllers_run_on_the_system_nodes(templates: Templates) -> None:
     assert stack["prometheus"]["prometheusSpec"]["tolerations"] == tolerated
     assert operator["tolerations"] == tolerated
     assert operator["admissionWebhooks"]["patch"]["tolerations"] == tolerated
+    # the release waits for this job, and the system nodes are the only ones so far
+    assert stack["crds"]["upgradeJob"]["tolerations"] == tolerated
 
 
 def release(templates: Templates, name: str) -> dict[str, Any]:
