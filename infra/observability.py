@@ -205,11 +205,12 @@ class Observability(Construct):
                 "group_interval": "5m",
                 "repeat_interval": _REPEAT,
             },
+            # whoever is paged needs the other warnings: they name the cause
             "inhibit_rules": [
                 {
                     "source_matchers": ['severity="critical"'],
                     "target_matchers": ['severity="warning"'],
-                    "equal": ["namespace", "model"],
+                    "equal": ["alertname", "namespace", "model"],
                 }
             ],
             "receivers": [

@@ -109,6 +109,55 @@ def test_alarms_go_to_the_topic(templates: Templates) -> None:
     assert statements[0]["Resource"] == {"Ref": topic}
 
 
+def test_critical_alert_silences_its_own_warning_alone(dev: Templates) -> None:
+    """A warning is left out where the same alert of the same model is critical."""
+    config = values(dev, "kube-prometheus-stack")["alertmanager"]["config"]
+    of = ("alertname", "model")
+    found = alert_labels(dev)
+    found += [{**labels, "model": "another"} for labels in found if "model" in labels]
+    pairs = {
+        tuple(item.get(key) for item in (source, target) for key in of)
+        for source in found
+        for target in found
+        if inhibits(config["inhibit_rules"], source, target)
+    }
+    both = ("InferenceBudgetBurn", "InferenceFailures", "InferenceQueue")
+    models = ("another", load("dev").models[0].name)
+    assert pairs == {(name, model, name, model) for name in both for model in models}
+
+
+def alert_labels(templates: Templates) -> list[dict[str, str]]:
+    """Return the labels of every alert of the rules, as Alertmanager gets them."""
+    return [
+        {"alertname": rule["alert"], **rule["labels"]}
+        for item in objects(templates)
+        if item["kind"] == "PrometheusRule"
+        for group in item["spec"]["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def inhibits(
+    rules: list[dict[str, Any]], source: dict[str, str], target: dict[str, str]
+) -> bool:
+    """Return whether Alertmanager leaves out one alert for another.
+
+    A label that is missing is one without a value (prometheus.io, Alertmanager,
+    configuration, inhibit_rule).
+    """
+
+    def matches(matchers: list[str], labels: dict[str, str]) -> bool:
+        pairs = [matcher.split("=", 1) for matcher in matchers]
+        return all(labels.get(name) == value.strip('"') for name, value in pairs)
+
+    return any(
+        matches(rule["source_matchers"], source)
+        and matches(rule["target_matchers"], target)
+        and all(source.get(name, "") == target.get(name, "") for name in rule["equal"])
+        for rule in rules
+    )
+
+
 def test_topic_is_encrypted_and_takes_cloudwatchs_alarms(dev: Templates) -> None:
     """The topic has a key of ours, which CloudWatch may use for our alarms."""
     platform = dev["Platform"]
