@@ -1,5 +1,6 @@
 """An account in one region, and what its refusals mean."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -29,6 +30,11 @@ _STALE = (
 
 _DENIED = ("AccessDenied", "UnauthorizedOperation")
 """First part of the codes of an action that the credentials do not allow."""
+
+_PAGE = (b"<!doctype html", b"<html")
+"""How a web page begins. AWS answers with XML or JSON."""
+
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 _SERVICES = {
     "resourcegroupstaggingapi": "tag",
@@ -64,9 +70,11 @@ class Account:
             # 'standard' asks again when it is throttled; ten seconds tell a region
             # that does not answer from a slow one (assumed, boto3's default is 60)
             config = Config(retries={"mode": "standard"}, connect_timeout=10)
-            self._clients[service] = self._session.client(
+            client = self._session.client(
                 service, region_name=self.region, config=config
             )
+            client.meta.events.register("before-parse", _refuse_page)
+            self._clients[service] = client
         return self._clients[service]
 
     def identity(self) -> tuple[str, str]:
@@ -144,6 +152,28 @@ def _check_region(problems: Problems, region: object) -> None:
     )
 
 
+def _refuse_page(response_dict: dict[str, Any], **_: Any) -> None:
+    """Refuse a web page, which botocore would take for an answer without anything."""
+    from botocore.parsers import (  # type: ignore[import-untyped] # noqa: PLC0415
+        ResponseParserError,
+    )
+
+    body, status = response_dict["body"], response_dict["status_code"]
+    if not body.lstrip().lower().startswith(_PAGE):
+        return
+    if status >= 500:  # noqa: PLR2004
+        # a service sends pages then itself (botocore/parsers.py). Of an answer without
+        # a body botocore takes the status for what went wrong, and asks again
+        response_dict["body"] = b""
+        return
+    title = _TITLE.search(body.decode(errors="replace"))
+    called = " ".join(title[1].split()) if title else "without a title"
+    page = f"a web page: {called}"
+    raise ResponseParserError(
+        f"something other than AWS answered, with status {status} and {page}"
+    )
+
+
 def refusals() -> tuple[type[Exception], ...]:
     """Return the exceptions by which AWS, or the way to it, refuses a call."""
     # loaded with the first client, and of no use without one
@@ -151,8 +181,9 @@ def refusals() -> tuple[type[Exception], ...]:
         BotoCoreError,
         ClientError,
     )
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
-    return (BotoCoreError, ClientError)
+    return (BotoCoreError, ClientError, ResponseParserError)
 
 
 def code_of(error: Exception) -> str:
@@ -161,8 +192,7 @@ def code_of(error: Exception) -> str:
     Args:
         error: One of ``refusals``.
     """
-    response = getattr(error, "response", None)
-    return str(response["Error"]["Code"]) if response else ""
+    return str(_said_by(error).get("Code", ""))
 
 
 def or_none(ask: Callable[[], Answer]) -> Answer | None:
@@ -185,10 +215,11 @@ def reason_of(error: Exception) -> str:
     Args:
         error: One of ``refusals``.
     """
-    response = getattr(error, "response", None)
-    said = response["Error"].get("Message", "") if response else str(error)
-    text = " ".join(f"{code_of(error)} {said}".split())
-    return text[:_MOST_CHARACTERS]
+    said = _said_by(error)
+    # botocore's parser quotes the whole body below its reason
+    own = str(error).partition("\n")[0].rstrip(":")
+    text = said.get("Message", "") if said else own
+    return " ".join(f"{code_of(error)} {text}".split())[:_MOST_CHARACTERS]
 
 
 def repair_of(error: Exception) -> str:
@@ -198,12 +229,21 @@ def repair_of(error: Exception) -> str:
         error: One of ``refusals``.
     """
     code, kind = code_of(error), type(error).__name__
+    if kind == "ResponseParserError":
+        return "look for what answers between here and AWS (HTTPS_PROXY, NO_PROXY)"
     if code.startswith(_STALE) or "Credential" in kind or "Token" in kind:
         return "sign in again (aws sso login, aws configure), or pass --profile"
     if code.startswith(_DENIED):
         action = getattr(error, "operation_name", "")
         return f"allow the caller {action!r}; the pages of both commands have policies"
     return "try again, and check --region and the network"
+
+
+def _said_by(error: Exception) -> dict[str, Any]:
+    """Return what AWS says of a refusal; nothing where it says nothing."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    said: dict[str, Any] = response.get("Error", {})
+    return said
 
 
 def iam_action(service: str, operation: str) -> str:
