@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONSTRUCTS = ROOT / "constructs"
+SOURCE = CONSTRUCTS / "src"
 APPS = sorted(path.parent.name for path in CONSTRUCTS.glob("examples/*/app.py"))
 
 
@@ -47,30 +47,42 @@ def python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return executable
 
 
-def run(python: Path, file: Path, outdir: Path) -> subprocess.CompletedProcess[str]:
-    """Run a file outside the repository, without its paths."""
-    environment = {
+def outside() -> dict[str, str]:
+    """Return the environment without the repository's paths."""
+    return {
         key: value for key, value in os.environ.items() if not key.startswith("PYTHON")
     }
+
+
+def run(python: Path, file: Path, outdir: Path) -> subprocess.CompletedProcess[str]:
+    """Run a file outside the repository, without its paths."""
     return subprocess.run(
         [python, file],
         cwd=outdir,
-        env={**environment, "CDK_OUTDIR": str(outdir / "cdk.out")},
+        env={**outside(), "CDK_OUTDIR": str(outdir / "cdk.out")},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_wheel_holds_the_package_and_its_types(dist: Path) -> None:
-    """The wheel has the package with its marker for types, the licence, no tests."""
+def test_wheel_holds_the_package_as_it_is(dist: Path) -> None:
+    """The wheel has every file of the package byte for byte, the licence, no tests."""
+    # so that the library's own tests, which run on the source, hold for it, too
     [wheel] = dist.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    tops = {name.split("/")[0] for name in names}
+    archive = zipfile.ZipFile(wheel)
+    packed = {name: archive.read(name) for name in archive.namelist()}
+    source = {
+        path.relative_to(SOURCE).as_posix(): path.read_bytes()
+        for path in SOURCE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    info = {name for name in packed if name.split("/")[0].endswith(".dist-info")}
 
-    assert "eks_inference/py.typed" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"eks_inference"}
+    assert "eks_inference/py.typed" in source
+    assert any(name.endswith("licenses/LICENSE") for name in info)
+    assert packed.keys() - info == source.keys()
+    assert [name for name, data in source.items() if packed[name] != data] == []
 
 
 def test_sdist_holds_examples_and_changelog(dist: Path) -> None:
@@ -136,39 +148,47 @@ def test_planning_starts_nothing_from_the_wheel(python: Path, tmp_path: Path) ->
     assert run(python, file, tmp_path).returncode == 0
 
 
-def test_library_tests_pass_on_the_wheel(
-    dist: Path, tmp_path_factory: pytest.TempPathFactory
+def test_every_module_and_name_loads_from_the_wheel(
+    python: Path, tmp_path: Path
 ) -> None:
-    """The library's own tests pass on the wheel, where its source is not at hand."""
-    folder = tmp_path_factory.mktemp("tests")
-    copy, library = folder / "repository", folder / "library"
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(".*", "src", "build", "cdk.out", "node_modules"),
+    """Whatever is imported is a dependency, and every public name is there."""
+    file = tmp_path / "load.py"
+    file.write_text(
+        "import importlib, json, pkgutil, eks_inference\n"
+        "path = eks_inference.__path__\n"
+        "found = pkgutil.walk_packages(path, 'eks_inference.')\n"
+        "names = [info.name for info in found]\n"
+        "for name in ('eks_inference', *names):\n"
+        "    module = importlib.import_module(name)\n"
+        "    for public in getattr(module, '__all__', ()):\n"
+        "        getattr(module, public)\n"
+        "print(json.dumps([*path, *names]))\n"
     )
-    modules = ROOT / "tests" / "schemas" / "node_modules"
-    if modules.exists():
-        (copy / "tests" / "schemas" / "node_modules").symlink_to(modules)
-    [wheel] = dist.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(library)
-    parallel = ("-n", "logical", "--dist", "loadfile")
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = run(python, file, tmp_path)
+    assert done.returncode == 0, done.stderr
+    path, *names = json.loads(done.stdout)
+    assert Path(path).is_relative_to(python.parents[1])
+    modules = {module_name(source) for source in SOURCE.rglob("*.py")}
+    assert {"eks_inference", *names} == modules
+
+
+def module_name(source: Path) -> str:
+    """Return the name by which a file of the package is imported."""
+    parts = source.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_command_runs_from_the_wheel(python: Path, tmp_path: Path) -> None:
+    """The command is installed, and its page finds its template."""
+    command = python.parent / "eks-inference"
+    arguments = ("plan", "mistral-7b-awq", "--gpu", "l4", "--html", "page.html")
     done = subprocess.run(
-        [*pytest_, *parallel, "tests/library"],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(library)},
+        [command, *arguments],
+        cwd=tmp_path,
+        env=outside(),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
-    where = subprocess.run(
-        [sys.executable, "-c", "import eks_inference; print(eks_inference.__file__)"],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(library)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert Path(where.stdout.strip()).is_relative_to(library)
+    assert done.returncode == 0, done.stderr
+    assert "<html" in (tmp_path / "page.html").read_text()
