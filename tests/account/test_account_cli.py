@@ -1,12 +1,15 @@
 """Tests of the commands: input, output, exit status, and what their pages show."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aws_cdk as cdk
@@ -20,6 +23,11 @@ from infra.stacks import define_stacks
 from infra.stages import load
 from tests.account.conftest import DOCS, REGION, Calls, refuse, watch
 from tests.account.leftover_account import MINE, STAGE_TAG, tag_list
+from tests.account.snapshot_account import (
+    VLLM_ON_PAGE,
+    Host,
+    answer_with_ids_that_stay,
+)
 
 CONSOLE = re.compile(r"```console\n\$ eks-inference (.*)\n((?:.*\n)*?)```")
 QUOTAS = {
@@ -161,6 +169,15 @@ def old_account(new_account: Calls) -> Calls:
     return new_account
 
 
+@pytest.fixture
+def host(new_account: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    """An account with a stage, and the instance of a snapshot, with ids that stay."""
+    made = answer_with_ids_that_stay(tmp_path, new_account)
+    clock = SimpleNamespace(sleep=made.slept.append)
+    monkeypatch.setattr("botocore.waiter.time", clock)
+    return made
+
+
 def shown(page: str) -> Iterator[tuple[str, str]]:
     """Yield the commands of a page and what it shows of them."""
     for command, output in CONSOLE.findall((DOCS / page).read_text()):
@@ -187,6 +204,15 @@ def test_page_of_sweep_shows_what_is_printed() -> None:
     """Every block of the page is what the command prints today."""
     blocks = list(shown("sweep.md"))
     assert ["--delete" in command for command, _ in blocks] == [False, True]
+    for command, output in blocks:
+        assert printed(command) == output
+
+
+@pytest.mark.usefixtures("host")
+def test_page_of_image_snapshot_shows_what_is_printed() -> None:
+    """Every block of the page is what the command prints today."""
+    blocks = list(shown("image-snapshot.md"))
+    assert ["--create" in command for command, _ in blocks] == [False, True]
     for command, output in blocks:
         assert printed(command) == output
 
@@ -312,6 +338,23 @@ def test_list_that_is_denied_is_printed(new_account: Calls) -> None:
             "'profile' must be one of the AWS configuration, got 'none'; 'aws ",
         ),
         ("sweep", "'stage' or 'cluster' must be given; pass for example --stage dev"),
+        ("image-snapshot --stage dev", "'image' must not be empty; pass for example "),
+        (
+            "image-snapshot --stage dev --image ghcr.io/a/b:latest",
+            "'image' must be an image with its registry, and a tag other than 'la",
+        ),
+        (
+            "image-snapshot --cluster own --image ghcr.io/a/b:1",
+            "'instance_profile' must be given without a stage; pass the name of ",
+        ),
+        (
+            "image-snapshot --stage dev --image ghcr.io/a/b:1 --bottlerocket latest",
+            "'bottlerocket' must be a pinned Bottlerocket release, got 'latest'; for ",
+        ),
+        (
+            "image-snapshot --stage dev --image ghcr.io/a/b:1",
+            "'region' must be given, or set for the profile or the environment, got ",
+        ),
         ("sweep --stage DEV", "'stage' must be a DNS label"),
         ("sweep --cluster a*", "'cluster' must be the name of an EKS cluster, got "),
     ],
@@ -323,7 +366,14 @@ def test_bad_input_is_named(line: str, message: str) -> None:
     assert result.stderr.startswith(f"Error: {message}")
 
 
-@pytest.mark.parametrize("line", ["preflight --gpu l4", "sweep --stage dev"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "preflight --gpu l4",
+        "sweep --stage dev",
+        "image-snapshot --stage dev --image ghcr.io/a/b:1",
+    ],
+)
 def test_missing_boto3_is_named(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the command says how to install it."""
     monkeypatch.setitem(sys.modules, "boto3", None)
@@ -358,3 +408,170 @@ def test_region_of_the_profile_is_used(
     document = json.loads(run("sweep --cluster gone --json", 0).stdout)
     assert document["region"] == "eu-west-1"
     assert account.region == REGION
+
+
+SNAPSHOT = f"image-snapshot --stage dev --image {VLLM_ON_PAGE}"
+
+
+def test_planned_snapshot_as_json(host: Host) -> None:
+    """Without being told to create, JSON has what it would take, with status 0."""
+    document = json.loads(run(f"{SNAPSHOT} --json", 0).stdout)
+    assert document.pop("commands") != []
+    assert document == {
+        "cluster": "inference-dev",
+        "stage": "dev",
+        "region": REGION,
+        "kubernetes": "1.35",
+        "images": [VLLM_ON_PAGE],
+        "bottlerocket": "1.64.0",
+        "ami": "ami-0a1b2c3d4e5f60718",
+        "instance_type": "m5.large",
+        "instance_profile": "inference-dev-cluster-NodeProfile-1a2b3c4d",
+        "subnet": "subnet-0a1b2c3d4e5f60718",
+        "security_groups": ["sg-0a1b2c3d4e5f60718"],
+        "volume_gib": 200,
+        "create": False,
+        "outcome": "planned",
+        "snapshot": None,
+        "setting": None,
+        "errors": [],
+        "left": [],
+    }
+    assert host.commands == []
+    assert "ec2:RunInstances" not in host.calls.actions
+
+
+def test_created_snapshot_as_json(host: Host) -> None:
+    """JSON stands alone on the standard output, and has the line for the settings."""
+    planned = json.loads(run(f"{SNAPSHOT} --json", 0).stdout)
+    result = run(f"{SNAPSHOT} --json --create", 0)
+    document = json.loads(result.stdout)
+    assert (document["outcome"], document["create"]) == ("created", True)
+    assert document["snapshot"] == "snap-0a1b2c3d4e5f60718"
+    assert document["setting"] == 'image_snapshot="snap-0a1b2c3d4e5f60718"'
+    assert "pulling" in result.stderr
+    assert host.commands == planned["commands"]
+
+
+def test_options_of_a_snapshot_are_used(host: Host) -> None:
+    """Every option reaches the instance that is launched."""
+    launched: dict[str, Any] = {}
+    launch = host.calls.answers["ec2:RunInstances"]
+
+    def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        launched.update(asked)
+        return launch(asked)
+
+    host.calls.answers["ec2:RunInstances"] = answer
+    line = (
+        f"{SNAPSHOT} --json --create --cluster own --instance-profile nodes "
+        "--bottlerocket 1.57.0 --instance-type m6i.xlarge --volume-gib 120"
+    )
+    document = json.loads(run(line, 0).stdout)
+    assert (document["cluster"], document["bottlerocket"]) == ("own", "1.57.0")
+    assert launched["IamInstanceProfile"] == {"Name": "nodes"}
+    assert launched["InstanceType"] == "m6i.xlarge"
+    sizes = [item["Ebs"]["VolumeSize"] for item in launched["BlockDeviceMappings"]]
+    assert sizes == [4, 120]
+
+
+def listed_snapshot(host: Host, state: str) -> None:
+    """Let the account have a snapshot of the image in a state."""
+    item = {
+        "SnapshotId": "snap-0",
+        "State": state,
+        "VolumeSize": 200,
+        "Tags": tag_list({"eks-inference:image.0": VLLM_ON_PAGE}),
+    }
+    host.calls.answers["ec2:DescribeSnapshots"] = answered("Snapshots", item)
+
+
+@pytest.mark.parametrize("create", ["", " --create"])
+def test_found_snapshot_is_printed(host: Host, create: str) -> None:
+    """A snapshot that exists is named with its setting, and none is made."""
+    listed_snapshot(host, "completed")
+    result = run(SNAPSHOT + create, 0)
+    assert result.stdout == (
+        "Snapshot snap-0 of inference-dev in us-east-1 has the images already. The "
+        'setting of a pool:\n  image_snapshot="snap-0"\n'
+    )
+    assert result.stderr == ""
+    document = json.loads(run(f"{SNAPSHOT} --json{create}", 0).stdout)
+    assert document["outcome"] == "found"
+    assert "ec2:RunInstances" not in host.calls.actions
+
+
+def test_snapshot_that_is_being_made_is_printed(host: Host) -> None:
+    """One that is not complete yet is no setting to use, until it is waited for."""
+    listed_snapshot(host, "pending")
+    assert run(SNAPSHOT, 0).stdout == (
+        "Snapshot snap-0 of inference-dev in us-east-1 is being made; --create waits "
+        "for it.\n"
+    )
+    document = json.loads(run(f"{SNAPSHOT} --json", 0).stdout)
+    assert (document["outcome"], document["setting"]) == ("pending", None)
+
+
+def test_failed_snapshot_is_printed(host: Host) -> None:
+    """A failure is said with status 1, without a setting; so is an instance left."""
+    host.offer({})
+    host.calls.answers["ec2:TerminateInstances"] = refuse("UnauthorizedOperation")
+    head, pulled, left = run(f"{SNAPSHOT} --create", 1).stdout.splitlines()
+    assert head == "No snapshot of inference-dev in us-east-1 was made."
+    assert pulled.startswith(f"  - 'image' '{VLLM_ON_PAGE}' must be pulled within ")
+    assert left.startswith("  - 'instance' i-0a1b2c3d4e5f60718 must be ended, got ")
+    document = json.loads(run(f"{SNAPSHOT} --create --json", 1).stdout)
+    assert (document["outcome"], document["snapshot"]) == ("failed", None)
+    assert len(document["errors"]) == 2
+
+
+def test_instance_left_by_another_run_is_printed(host: Host) -> None:
+    """What an earlier run has left is said with the command that ends it."""
+    item = {"InstanceId": "i-0", "State": {"Name": "running"}}
+    host.calls.answers["ec2:DescribeInstances"] = answered(
+        "Reservations", {"Instances": [item]}
+    )
+    lines = run(SNAPSHOT, 0).stdout.splitlines()
+    assert lines[-2:] == [
+        "Instances of another run; if none is at work, end them:",
+        "  aws ec2 terminate-instances --instance-ids i-0",
+    ]
+
+
+def test_cancelled_job_ends_the_instance(host: Host) -> None:
+    """The signal by which pipelines cancel a job is an interruption, and no more."""
+    # and no command before this one has left its own
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def cancel(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    host.calls.answers["ec2:StopInstances"] = cancel
+    result = run(f"{SNAPSHOT} --create", 130)
+    assert result.stdout == ""
+    assert host.calls.actions[-1] == "ec2:TerminateInstances"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_stack_that_is_asked_for_the_profile_has_one(assembly: Path) -> None:
+    """The platform's stack is the one that is asked, and the page hands on its role."""
+    folder = assembly / "cdk.out"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    [file] = [
+        item["properties"]["templateFile"]
+        for item in manifest["artifacts"].values()
+        if item.get("properties", {}).get("stackName") == "inference-dev-cluster"
+    ]
+    resources = json.loads((folder / file).read_text())["Resources"]
+    [profile] = [
+        name
+        for name, item in resources.items()
+        if item["Type"] == "AWS::IAM::InstanceProfile"
+    ]
+    assert profile.startswith("NodeProfile")
+    [role] = resources[profile]["Properties"]["Roles"]
+    assert role["Ref"].startswith("NodeRole")
+    assert "RoleName" not in resources[role["Ref"]]["Properties"]
+    page = (DOCS / "image-snapshot.md").read_text()
+    assert "role/inference-dev-cluster-NodeRole*" in page

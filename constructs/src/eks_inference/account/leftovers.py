@@ -38,6 +38,7 @@ _PROFILE_PATH = "/karpenter/{region}/{cluster}/"
 pkg/providers/instanceprofile/instanceprofile.go)."""
 
 _KEPT = {
+    "ec2:snapshot": "aws ec2 delete-snapshot --snapshot-id {name}",
     "ecr:repository": "aws ecr delete-repository --force --repository-name {name}",
     "elasticfilesystem:file-system": (
         "aws efs delete-file-system --file-system-id {name}"

@@ -235,7 +235,7 @@ def repair_of(error: Exception) -> str:
         return "sign in again (aws sso login, aws configure), or pass --profile"
     if code.startswith(_DENIED):
         action = getattr(error, "operation_name", "")
-        return f"allow the caller {action!r}; the pages of both commands have policies"
+        return f"allow the caller {action!r}; the pages of the commands have policies"
     return "try again, and check --region and the network"
 
 

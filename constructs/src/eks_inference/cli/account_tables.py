@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eks_inference.account.leftovers import KINDS
 from eks_inference.cli.documents import Document
 
 _NARROWEST = 124
@@ -83,6 +84,64 @@ def _print_commands(console: Console, title: str, rows: Iterable[Document]) -> N
         console.print(f"\n{title}")
     for command in commands:
         _line(console, f"  {command}")
+
+
+def print_image_snapshot(document: Document) -> None:
+    """Print the snapshot and its setting, or what it would be made with.
+
+    Args:
+        document: The plan, and what has come of it, as plain data.
+    """
+    console = _console()
+    where = f"{document['cluster']} in {document['region']}"
+    snapshot = document["snapshot"]
+    match document["outcome"]:
+        case "planned":
+            _print_snapshot_plan(console, document)
+        case "pending":
+            text = (
+                f"Snapshot {snapshot} of {where} is being made; --create waits for it."
+            )
+            _line(console, text)
+        case "failed":
+            _line(console, f"No snapshot of {where} was made.")
+        case outcome:
+            said = (
+                "holds the images" if outcome == "created" else "has the images already"
+            )
+            _line(
+                console,
+                f"Snapshot {snapshot} of {where} {said}. The setting of a pool:",
+            )
+            _line(console, f"  {document['setting']}")
+    for text in document["errors"]:
+        _line(console, f"  - {text}")
+    if document["left"]:
+        console.print("\nInstances of another run; if none is at work, end them:")
+    for instance in document["left"]:
+        _line(console, f"  {KINDS['instance'].format(name=instance)}")
+
+
+def _print_snapshot_plan(console: Console, document: Document) -> None:
+    network = ", ".join((document["subnet"], *document["security_groups"]))
+    rows = [
+        ("cluster", f"{document['cluster']}, Kubernetes {document['kubernetes']}"),
+        *(("image", name) for name in document["images"]),
+        ("Bottlerocket", f"{document['bottlerocket']}, {document['ami']}"),
+        ("instance", f"{document['instance_type']} in {network}"),
+        ("instance profile", document["instance_profile"]),
+        ("data volume", f"{document['volume_gib']} GiB, encrypted"),
+    ]
+    console.print("A snapshot would be made with:")
+    for name, value in rows:
+        _line(console, f"  {name:<18}{value}")
+    console.print("\nWhat --create runs on the instance, in this order:")
+    for command in document["commands"]:
+        _line(console, f"  {command}")
+    console.print(
+        "\nThen it stops the instance, takes a snapshot of the data volume and ends "
+        "the instance."
+    )
 
 
 def _filled(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

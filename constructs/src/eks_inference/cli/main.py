@@ -14,6 +14,7 @@ import typer
 from eks_inference._check import Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.cli import documents, simulate
+from eks_inference.cli.image_snapshot import image_snapshot
 from eks_inference.cli.inputs import (
     DOES_NOT_FIT,
     AsJson,
@@ -279,6 +280,11 @@ app.command(
     short_help="List what a deleted cluster has left, and delete it if told so.",
     epilog="Example: eks-inference sweep --stage dev --region us-east-1",
 )(sweep)
+app.command(
+    short_help="Make a snapshot with container images, for nodes that start fast.",
+    epilog="Example: eks-inference image-snapshot --stage dev "
+    "--image docker.io/vllm/vllm-openai:v0.33.0",
+)(image_snapshot)
 
 
 def main() -> None:
