@@ -16,7 +16,7 @@ CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots guardrails e2e contract rehearse diff deploy destroy prometheus preflight sweep dashboards plan simulate bench validate instances api docs dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails e2e contract rehearse diff deploy destroy servers preflight sweep dashboards plan simulate bench validate instances api docs dist clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
@@ -34,19 +34,22 @@ $(VENV)/.tools: $(VENV)/.app requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# The real Prometheus that the tests ask: Debian's binaries, unpacked and not installed,
-# since the package would start a server. PROMETHEUS and PROMTOOL may name others.
-$(VENV)/.prometheus: $(VENV)/.app
-	@command -v prometheus >/dev/null && command -v promtool >/dev/null || { set -e; \
-	echo "unpacking Prometheus into $(VENV)"; \
-	mkdir -p build/prometheus && cd build/prometheus && rm -rf ./*; \
-	apt-get download -qq prometheus 2>/dev/null || \
-	{ apt-get update -qq; apt-get download -qq prometheus; }; \
-	dpkg -x prometheus_*.deb unpacked; \
-	cp unpacked/usr/bin/prometheus unpacked/usr/bin/promtool $(CURDIR)/$(BIN); }
+# Real servers that the tests ask: Debian's binaries, unpacked and not installed, since a
+# package would start its server. PROMETHEUS, PROMTOOL and REGISTRY may name others.
+$(VENV)/.servers: $(VENV)/.app
+	@for name in prometheus promtool docker-registry; do \
+	command -v $$name >/dev/null || missing=yes; done; \
+	test -z "$$missing" || { set -e; \
+	echo "unpacking Prometheus and a registry into $(VENV)"; \
+	mkdir -p build/servers && cd build/servers && rm -rf ./*; \
+	apt-get download -qq prometheus docker-registry 2>/dev/null || \
+	{ apt-get update -qq; apt-get download -qq prometheus docker-registry; }; \
+	for package in *.deb; do dpkg -x $$package unpacked; done; \
+	cp unpacked/usr/bin/prometheus unpacked/usr/bin/promtool \
+	unpacked/usr/bin/docker-registry $(CURDIR)/$(BIN); }
 	@touch $@
 
-prometheus: $(VENV)/.prometheus ## Unpack the Prometheus that the tests ask
+servers: $(VENV)/.servers ## Unpack the servers that the tests ask
 
 setup: $(VENV)/.tools ## Install everything into .venv
 
@@ -57,7 +60,7 @@ synth: $(VENV)/.app ## Synthesize a stage into cdk.out and say what it holds
 manifests: synth ## Write every Kubernetes object of a stage to build/manifests
 	@python -m k8s.render cdk.out build/manifests
 
-test: check $(VENV)/.prometheus ## Run every check and test
+test: check $(VENV)/.servers ## Run every check and test
 	@pytest -n logical --dist loadfile
 
 check: $(VENV)/.tools ## Check style, types and layers
@@ -80,7 +83,7 @@ $(E2E)/.vllm: tests/e2e/requirements.txt tests/e2e/vllm_metadata/pyproject.toml
 	@$(E2E)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
-e2e: $(VENV)/.tools $(VENV)/.prometheus $(E2E)/.vllm ## Serve what is rendered with a real vLLM
+e2e: $(VENV)/.tools $(VENV)/.servers $(E2E)/.vllm ## Serve what is rendered with a real vLLM
 	@pytest tests/e2e
 
 contract: $(VENV)/.tools $(E2E)/.vllm ## Record what this release of vLLM offers

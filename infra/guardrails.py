@@ -34,7 +34,7 @@ def acknowledge_findings(stacks: "Stacks") -> None:
     _acknowledge_storage(stacks)
     _acknowledge_controllers(stacks)
     _acknowledge_models(stacks)
-    _acknowledge_node_drains(stacks)
+    _acknowledge_functions(stacks)
 
 
 def _arn(stack: cdk.Stack, service: str, resource: str, account: str = "own") -> str:
@@ -199,16 +199,18 @@ def _acknowledge_models(stacks: "Stacks") -> None:
     )
 
 
-def _acknowledge_node_drains(stacks: "Stacks") -> None:
-    for stack in (stacks.platform, stacks.serving):
-        checker = stack.node.find_child(CHECKER_ID)
+def _acknowledge_functions(stacks: "Stacks") -> None:
+    counts = "counts instances; EC2 has no resource and no tag to scope this call by"
+    opens = "a token opens the registry; ECR has no resource to scope this call by"
+    functions = {
+        stacks.platform.node.find_child(CHECKER_ID): counts,
+        stacks.serving.node.find_child(CHECKER_ID): counts,
+        stacks.registry.images: opens,
+    }
+    for owner, reason in functions.items():
+        _acknowledge(owner, reason, [_WILDCARD.format("*")])
         _acknowledge(
-            checker,
-            "counts instances; EC2 has no resource and no tag to scope this call by",
-            [_WILDCARD.format("*")],
-        )
-        _acknowledge(
-            checker,
+            owner,
             "the version that CDK gives its kubectl handler, which is needed as well",
             ["AwsSolutions-L1"],
         )

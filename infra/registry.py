@@ -1,5 +1,6 @@
 """Images: public registries, cached in the account's own."""
 
+import aws_cdk as cdk
 from constructs import Construct
 
 from eks_inference import ImageCache
@@ -20,5 +21,20 @@ class RegistryStack(PlatformStack):
         self.images = ImageCache(
             self,
             "Images",
+            # a prefix is taken once in a region: each stage has its own
+            public_ecr_prefix=f"{settings.stage}-public",
+            docker_hub_prefix=f"{settings.stage}-hub",
             docker_hub_secret_name=settings.docker_hub_secret or None,
+            removal_policy=self.removal_policy,
+        )
+        image = settings.image
+        warmed = self.images.warm(image.repository, tag=image.tag, digest=image.digest)
+        log = self.images.log
+        assert log is not None  # it has just been defined
+        log.apply_removal_policy(self.removal_policy)
+        cdk.CfnOutput(
+            self,
+            "Image",
+            value=warmed.get_att("Images").to_string(),
+            description="The image of vLLM, its digest, and whether ECR has all of it",
         )

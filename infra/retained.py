@@ -1,7 +1,9 @@
 """What outlives the deletion of a stage, and so keeps its price and its name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from eks_inference.image_pull import IMAGE_PULL_TYPE
 
 _KEPT = {"Retain", "RetainExceptOnCreate"}
 """Deletion policies under which CloudFormation leaves a resource where it is."""
@@ -14,8 +16,18 @@ def retained(stacks: Mapping[str, Any]) -> list[str]:
         stacks: Templates by the name of their stack.
     """
     return [
-        f"  {stack:<12}{resource['Type']:<24}{logical_id}"
+        f"  {stack:<12}{kind:<24}{name}"
         for stack, template in stacks.items()
-        for logical_id, resource in template["Resources"].items()
-        if resource.get("DeletionPolicy") in _KEPT
+        for kind, name in _kept(template["Resources"])
     ]
+
+
+def _kept(resources: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for logical_id, resource in resources.items():
+        if resource.get("DeletionPolicy") in _KEPT:
+            yield resource["Type"], logical_id
+        elif resource["Type"] == IMAGE_PULL_TYPE:
+            properties = resource["Properties"]
+            if not properties["DeleteRepository"]:
+                # ECR has made it, so that it is no resource of the stack
+                yield "AWS::ECR::Repository", properties["Repository"]

@@ -46,7 +46,7 @@ PREFIX_RULE = (
     "behind each"
 )
 PREFIX_REPAIR = "for example 'models/mistral-7b-awq/'"
-FEW_ZONES = "an image that is not cached yet comes through NAT"
+FEW_ZONES = "the images of the controllers come through NAT"
 AWAKE = "an empty node must outlive a cold start"
 ACCOUNT_RULE = "'account' must be an AWS account id (a text of 12 digits)"
 ADMIN_RULE = "'admin_role_arns' must be the ARNs of IAM roles or users"

@@ -192,7 +192,7 @@ def test_every_log_ends(templates: Templates) -> None:
         for template in templates.values()
         for group in resources(template, LOG_GROUP).values()
     ]
-    assert len(days) == 6
+    assert len(days) == 7
     assert max(days) <= 90
 
 

@@ -28,7 +28,7 @@ PINNED = {
         "FlowLogs16C1943A": "AWS::Logs::LogGroup",
         "Vpc8378EB38": "AWS::EC2::VPC",
     },
-    "Registry": {},
+    "Registry": {"ImagesPullsLogs448C7AAA": "AWS::Logs::LogGroup"},
     "Cluster": {
         "ClusterEB0386A7": "AWS::EKS::Cluster",
         "ClusterKubectlProviderHandlerLogGroup3ECFC1AD": "AWS::Logs::LogGroup",

@@ -74,7 +74,7 @@ def test_compile_cache_is_apart_for_each_model_gpu_and_image(dev: Templates) -> 
         if item["name"] == "cache"
     ]
     assert mount["subPath"] == (
-        "mistral-7b/a10g-l4/ecr-public-deep-learning-containers-"
+        "mistral-7b/a10g-l4/dev-public-deep-learning-containers-"
         "vllm-0.31.0-gpu-py312-cu130-ubuntu24.04-ec2"
     )
 

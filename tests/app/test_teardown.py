@@ -320,6 +320,7 @@ def test_production_leaves_its_data(prod: Templates) -> None:
     found = {tuple(line.split()[:2]) for line in retained(prod)}
     assert found >= {
         ("Network", "AWS::Logs::LogGroup"),
+        ("Registry", "AWS::ECR::Repository"),
         ("Cluster", "AWS::KMS::Key"),
         ("Cluster", "AWS::Logs::LogGroup"),
         ("Storage", "AWS::KMS::Key"),
@@ -327,6 +328,7 @@ def test_production_leaves_its_data(prod: Templates) -> None:
         ("Storage", "AWS::EFS::FileSystem"),
     }
     assert {kind for _, kind in found} == {
+        "AWS::ECR::Repository",
         "AWS::EFS::FileSystem",
         "AWS::KMS::Key",
         "AWS::Logs::LogGroup",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eks_inference.image_pull import IMAGE_PULL_TYPE
 from eks_inference.manifests.otel_scaler import OTEL_SCALER_RELEASE
 from eks_inference.testing import manifests
 from infra import composition, platform, versions
@@ -440,7 +441,7 @@ def test_each_version_shows_in_its_place_and_nowhere_else() -> None:
         },
         **{version: {f"{name}.AddonVersion"} for name, version in addons.items()},
         row.bottlerocket: {"pool"},
-        tag: {"model"},
+        tag: {"model", f"{IMAGE_PULL_TYPE}.Images"},
     }
 
 

@@ -22,6 +22,7 @@ from eks_inference import (
     Drain,
     GpuInferencePool,
     ImageCache,
+    ImageSnapshot,
     InferenceEndpoints,
     Model,
     ModelEndpoint,
@@ -53,6 +54,7 @@ FLEET = ("chat", "code", "embed", "guard", "judge")
 """The models of the fleet."""
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+SNAPSHOT = "snap-0123456789abcdef0"
 
 
 def default_pool(stack: cdk.Stack, **changes: Any) -> GpuInferencePool:
@@ -93,11 +95,19 @@ def pool_everything(stack: cdk.Stack) -> None:
         ami_alias="bottlerocket@v1.57.0",
         name="arm-16g",
         tags={"team": "search", "cost-center": "4711"},
+        image_snapshot=ImageSnapshot(
+            snapshot_id=SNAPSHOT, initialization_mib_per_second=None
+        ),
         json_patches={
             "NodePool": [cdk8s.JsonPatch.add("/spec/weight", 10)],
             "EC2NodeClass": [cdk8s.JsonPatch.add("/spec/detailedMonitoring", True)],
         },
     )
+
+
+def pool_snapshot(stack: cdk.Stack) -> None:
+    """Define a pool whose nodes have NVMe, and their images from a snapshot."""
+    default_pool(stack, image_snapshot=ImageSnapshot(snapshot_id=SNAPSHOT))
 
 
 def model_smallest(stack: cdk.Stack) -> None:
@@ -355,8 +365,22 @@ def images_everything(stack: cdk.Stack) -> None:
         docker_hub_secret_name="ecr-pullthroughcache/docker-hub",
         docker_hub_prefix="hub",
         keep_images=3,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     assert images.grant_pull(import_role(stack, "Nodes")).success
+
+
+def images_warm(stack: cdk.Stack) -> None:
+    """Define an image cache that is warmed with images of both upstreams."""
+    images = ImageCache(
+        stack,
+        "Images",
+        docker_hub_secret_name="ecr-pullthroughcache/docker-hub",
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    images.warm("deep-learning-containers/vllm", tag="0.31.0")
+    images.warm("deep-learning-containers/vllm", tag="0.33.0", digest=DIGEST)
+    images.warm("vllm/vllm-openai", tag="v0.33.0", docker_hub=True)
 
 
 def endpoints_smallest(stack: cdk.Stack) -> None:
@@ -424,6 +448,7 @@ CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
     for define in (
         pool_smallest,
         pool_everything,
+        pool_snapshot,
         model_smallest,
         model_everything,
         model_zero,
@@ -442,6 +467,7 @@ CASES: Mapping[str, Callable[[cdk.Stack], None]] = {
         store_model,
         images_smallest,
         images_everything,
+        images_warm,
         endpoints_smallest,
         endpoints_everything,
         endpoints_gateway,

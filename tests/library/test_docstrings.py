@@ -61,7 +61,7 @@ def defined() -> dict[str, Callable[..., Any]]:
                     if not key.startswith("_")
                     and isinstance(value, FunctionType | classmethod)
                 }
-            elif inspect.isfunction(item):
+            elif inspect.isfunction(inspect.unwrap(item)):
                 found[f"{module}.{name}"] = item
     return found
 

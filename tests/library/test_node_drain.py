@@ -9,9 +9,11 @@ from aws_cdk import assertions
 from aws_cdk import aws_ec2 as ec2
 
 from eks_inference import GpuInferencePool, NodeIdentity
+from eks_inference._handler_function import handler_code
 from eks_inference.node_drain import NODE_DRAIN_TYPE, WAIT_SECONDS
 from eks_inference.planning.pool import NODE_DRAIN_LIMIT_SECONDS
 from eks_inference.testing import MANIFEST_TYPE
+from tests.library.cloudformation import imported
 from tests.library.conftest import import_cluster, import_profile, import_vpc
 
 Resources = dict[str, dict[str, Any]]
@@ -118,15 +120,17 @@ def test_function_outlasts_the_wait() -> None:
 def test_function_is_the_tested_code() -> None:
     """What runs in Lambda is the module, complete, and needs nothing beside boto3."""
     function = the_only("AWS::Lambda::Function")
-    code = function["Code"]["ZipFile"]
-    scope: dict[str, Any] = {"__name__": "index"}
-    exec(compile(code, "index.py", "exec"), scope)
+    assert function["Code"] == {"ZipFile": handler_code("node_drain")}
     assert function["Handler"] == "index.handler"
-    assert callable(scope["handler"])
-    assert "eks_inference" not in {
-        line.split()[1].partition(".")[0]
-        for line in code.splitlines()
-        if line.strip().startswith(("import ", "from "))
+    assert imported(handler_code("node_drain")) == {
+        "boto3",
+        "botocore",
+        "collections",
+        "json",
+        "logging",
+        "time",
+        "typing",
+        "urllib",
     }
 
 

@@ -1,16 +1,15 @@
 """Tests of the Lambda function that waits for the instances of a deleted pool."""
 
-import json
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-from typing import Any
+from typing import Any, Protocol
 
 import boto3  # type: ignore[import-untyped]
 import pytest
 from botocore.stub import Stubber  # type: ignore[import-untyped]
 
-from eks_inference.handlers import node_drain
+from tests.library.cloudformation import Clock, Context, cloudformation, load
+
+node_drain = load("node_drain")
 
 FILTERS = [
     {"Name": "tag:eks:eks-cluster-name", "Values": ["platform"]},
@@ -23,32 +22,6 @@ FILTERS = [
 
 Instances = Sequence[tuple[str, str]]
 """Ids and states of instances."""
-
-
-class Context:
-    """Lambda's view of a call, with the time that it has left."""
-
-    def __init__(self, seconds: int = 900) -> None:
-        self.seconds = seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return what Lambda would."""
-        return self.seconds * 1000
-
-
-class Clock:
-    """A time that passes only while someone sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
 
 
 @pytest.fixture(autouse=True)
@@ -68,57 +41,45 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
         aws_access_key_id="none",
         aws_secret_access_key="none",
     )
-    monkeypatch.setattr(node_drain, "ec2", lambda: client)
+    monkeypatch.setattr(node_drain, "client_of", {"ec2": client}.__getitem__)
     with Stubber(client) as stubber:
         yield stubber
 
 
+class Asked(Protocol):
+    """Calls the function, and returns its answer."""
+
+    def __call__(
+        self, kind: str, *, seconds: int = 900, known_as: str = ..., **changes: str
+    ) -> dict[str, Any]:
+        """Send a request with changed properties."""
+
+
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What CloudFormation has been sent, at the address of ``request_of``."""
-    received: list[dict[str, Any]] = []
+def ask() -> Iterator[Asked]:
+    """The function, as CloudFormation calls it."""
+    with cloudformation() as sender:
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            assert self.headers["Content-Type"] == ""
-            assert len(body) <= 4096
-            received.append(json.loads(body))
-            self.send_response(200)
-            self.end_headers()
+        def ask(
+            kind: str,
+            *,
+            seconds: int = 900,
+            known_as: str = "platform/gpu",
+            **changes: str,
+        ) -> dict[str, Any]:
+            properties = {
+                "ClusterName": "platform",
+                "NodePool": "gpu",
+                # CloudFormation turns numbers into texts
+                "WaitSeconds": "840",
+                **changes,
+            }
+            request = sender.request(kind, properties, known_as=known_as)
+            node_drain.handler(request, Context(seconds))
+            [answer] = sender.answers
+            return answer
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Stay silent."""
-
-    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
-        monkeypatch.setitem(ADDRESS, "port", server.server_port)
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield received
-        server.shutdown()
-        thread.join()
-
-
-ADDRESS = {"port": 0}
-
-
-def request_of(kind: str, **properties: Any) -> dict[str, Any]:
-    """Return what CloudFormation sends."""
-    return {
-        "RequestType": kind,
-        "ResponseURL": f"http://127.0.0.1:{ADDRESS['port']}/answer?signature=x",
-        "StackId": "arn:aws:cloudformation:eu-central-1:111122223333:stack/s/1",
-        "RequestId": "42",
-        "LogicalResourceId": "GpuNodeDrain",
-        **({} if kind == "Create" else {"PhysicalResourceId": "platform/gpu"}),
-        "ResourceProperties": {
-            "ClusterName": "platform",
-            "NodePool": "gpu",
-            # CloudFormation turns numbers into texts
-            "WaitSeconds": "840",
-            **properties,
-        },
-    }
+        yield ask
 
 
 def tell(ec2: Stubber, *pages: Instances) -> None:
@@ -138,68 +99,56 @@ def tell(ec2: Stubber, *pages: Instances) -> None:
         ec2.add_response("describe_instances", response, parameters)
 
 
-Answers = list[dict[str, Any]]
-
-
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_creation_and_update_do_nothing(kind: str, answers: Answers) -> None:
+def test_creation_and_update_do_nothing(kind: str, ask: Asked) -> None:
     """Only a deletion asks EC2; the resource is called after cluster and pool."""
-    node_drain.handler(request_of(kind), Context())
-    assert answers == [
-        {
-            "Status": "SUCCESS",
-            "PhysicalResourceId": "platform/gpu",
-            "StackId": "arn:aws:cloudformation:eu-central-1:111122223333:stack/s/1",
-            "RequestId": "42",
-            "LogicalResourceId": "GpuNodeDrain",
-        }
-    ]
+    assert ask(kind) == {
+        "Status": "SUCCESS",
+        "PhysicalResourceId": "platform/gpu",
+        "StackId": "arn:aws:cloudformation:eu-central-1:111122223333:stack/s/1",
+        "RequestId": "42",
+        "LogicalResourceId": "Resource",
+    }
 
 
-def test_renamed_pool_is_another_resource(answers: Answers) -> None:
+def test_renamed_pool_is_another_resource(ask: Asked) -> None:
     """A new name is a new identity, so that CloudFormation deletes the old one."""
-    node_drain.handler(request_of("Update", NodePool="other"), Context())
-    assert answers[0]["PhysicalResourceId"] == "platform/other"
+    assert ask("Update", NodePool="other")["PhysicalResourceId"] == "platform/other"
 
 
 def test_no_instance_left_is_success_at_once(
-    ec2: Stubber, answers: Answers, clock: Clock
+    ec2: Stubber, ask: Asked, clock: Clock
 ) -> None:
     """A pool without instances is deleted without waiting, under its old identity."""
     tell(ec2, [])
-    request = request_of("Delete") | {"PhysicalResourceId": "what-it-was"}
-    node_drain.handler(request, Context())
-    assert [item["Status"] for item in answers] == ["SUCCESS"]
-    assert answers[0]["PhysicalResourceId"] == "what-it-was"
+    answer = ask("Delete", known_as="what-it-was")
+    assert answer["Status"] == "SUCCESS"
+    assert answer["PhysicalResourceId"] == "what-it-was"
     assert clock.now == 0
     ec2.assert_no_pending_responses()
 
 
 def test_waits_until_the_last_instance_is_gone(
-    ec2: Stubber, answers: Answers, clock: Clock
+    ec2: Stubber, ask: Asked, clock: Clock
 ) -> None:
     """Every state but 'terminated' is waited for."""
     tell(ec2, [("i-1", "running"), ("i-2", "running")])
     tell(ec2, [("i-2", "shutting-down")])
     tell(ec2, [])
-    node_drain.handler(request_of("Delete"), Context())
-    assert [item["Status"] for item in answers] == ["SUCCESS"]
+    assert ask("Delete")["Status"] == "SUCCESS"
     assert clock.now == 2 * node_drain.POLL_SECONDS
     ec2.assert_no_pending_responses()
 
 
-def test_fails_when_instances_stay(
-    ec2: Stubber, answers: Answers, clock: Clock
-) -> None:
+def test_fails_when_instances_stay(ec2: Stubber, ask: Asked, clock: Clock) -> None:
     """After the time that it has, the answer names instances, states and repair."""
     asked = 840 // node_drain.POLL_SECONDS + 1
     for _ in range(asked):
         # one on each page: what stays is counted over all of them
         tell(ec2, [("i-0b", "running")], [("i-0a", "shutting-down")])
-    node_drain.handler(request_of("Delete"), Context())
+    answer = ask("Delete")
     ec2.assert_no_pending_responses()
     assert clock.now == 840
-    [answer] = answers
     assert (answer["Status"], answer["PhysicalResourceId"]) == (
         "FAILED",
         "platform/gpu",
@@ -212,31 +161,29 @@ def test_fails_when_instances_stay(
     )
 
 
-def test_fails_before_lambda_ends_it(ec2: Stubber, answers: Answers) -> None:
+def test_fails_before_lambda_ends_it(ec2: Stubber, ask: Asked) -> None:
     """A function that has less time than the wait answers while it still can."""
     for _ in range(3):
         tell(ec2, [("i-1", "running")])
-    node_drain.handler(request_of("Delete"), Context(seconds=45))
+    answer = ask("Delete", seconds=45)
     ec2.assert_no_pending_responses()
-    assert answers[0]["Status"] == "FAILED"
-    assert "got 1 after 30 s: i-1 running;" in answers[0]["Reason"]
+    assert answer["Status"] == "FAILED"
+    assert "got 1 after 30 s: i-1 running;" in answer["Reason"]
 
 
-def test_long_answer_fits(ec2: Stubber, answers: Answers) -> None:
+def test_long_answer_fits(ec2: Stubber, ask: Asked) -> None:
     """Of many instances some are named and the others counted: 4096 bytes are few."""
     tell(ec2, [(f"i-{number:017x}", "shutting-down") for number in range(150)])
-    node_drain.handler(request_of("Delete", WaitSeconds="0"), Context())
-    reason = answers[0]["Reason"]
+    reason = ask("Delete", WaitSeconds="0")["Reason"]
     assert "got 150 after 0 s" in reason
     assert "and 130 more;" in reason
 
 
 @pytest.mark.parametrize("size", [10, 5_000])
-def test_fails_when_ec2_refuses(ec2: Stubber, answers: Answers, size: int) -> None:
+def test_fails_when_ec2_refuses(ec2: Stubber, ask: Asked, size: int) -> None:
     """An error of EC2 is the reason of the failure, however long its text is."""
     ec2.add_client_error("describe_instances", "UnauthorizedOperation", "x" * size)
-    node_drain.handler(request_of("Delete"), Context())
-    [answer] = answers
+    answer = ask("Delete")
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
         "instances of pool 'gpu' must be countable, got An error occurred "
@@ -245,24 +192,24 @@ def test_fails_when_ec2_refuses(ec2: Stubber, answers: Answers, size: int) -> No
     assert answer["Reason"].endswith("xxx; repair it, then delete again")
 
 
-def test_error_after_a_wait_is_reported(ec2: Stubber, answers: Answers) -> None:
+def test_error_after_a_wait_is_reported(ec2: Stubber, ask: Asked) -> None:
     """An error that comes while it waits is no success either."""
     tell(ec2, [("i-1", "running")])
     ec2.add_client_error("describe_instances", "InternalError", "later")
-    node_drain.handler(request_of("Delete"), Context())
-    assert answers[0]["Status"] == "FAILED"
-    assert "InternalError" in answers[0]["Reason"]
+    answer = ask("Delete")
+    assert answer["Status"] == "FAILED"
+    assert "InternalError" in answer["Reason"]
 
 
-def test_fails_when_a_request_is_no_request(answers: Answers) -> None:
+def test_fails_when_a_request_is_no_request(ask: Asked) -> None:
     """Whatever goes wrong in a deletion, CloudFormation hears of it."""
-    node_drain.handler(request_of("Delete", WaitSeconds="soon"), Context())
-    assert answers[0]["Status"] == "FAILED"
-    assert "'soon'" in answers[0]["Reason"]
+    answer = ask("Delete", WaitSeconds="soon")
+    assert answer["Status"] == "FAILED"
+    assert "'soon'" in answer["Reason"]
 
 
 def test_client_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client repeats what EC2 throttles."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    retries = node_drain.ec2().meta.config.retries
+    retries = node_drain.client_of("ec2").meta.config.retries
     assert retries == {"mode": "standard", "total_max_attempts": 8}

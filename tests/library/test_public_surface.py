@@ -20,6 +20,7 @@ import eks_inference.simulation
 FOLDER = Path(str(eks_inference.__file__)).parent
 STARTS_CDK = {
     "eks_inference._cluster",
+    "eks_inference._handler_function",
     "eks_inference._headroom",
     "eks_inference._model_arguments",
     "eks_inference._network",
@@ -29,6 +30,7 @@ STARTS_CDK = {
     "eks_inference.gpu_inference_pool",
     "eks_inference.guardrails",
     "eks_inference.image_cache",
+    "eks_inference.image_pull",
     "eks_inference.inference_endpoints",
     "eks_inference.model_endpoint",
     "eks_inference.model_import",

@@ -129,7 +129,7 @@ def binary(variable: str) -> str:
     found = shutil.which(os.environ.get(variable) or name)
     if found is None:
         raise RuntimeError(
-            f"'{name}' is not on the path; 'make prometheus' puts it into .venv, or "
+            f"'{name}' is not on the path; 'make servers' puts it into .venv, or "
             f"let {variable} name it"
         )
     return found

@@ -433,5 +433,5 @@ def test_wrong_query_is_an_error(prometheus: Prometheus) -> None:
 def test_missing_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the program the tests fail, with what to do, and are not skipped."""
     monkeypatch.setenv("PROMETHEUS", "no-such-program")
-    with pytest.raises(RuntimeError, match="'make prometheus' puts it into"):
+    with pytest.raises(RuntimeError, match="'make servers' puts it into"):
         binary("PROMETHEUS")

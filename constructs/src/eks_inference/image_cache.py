@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import ArnFormat, CfnResource, RemovalPolicy, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from eks_inference._check import Problems
 from eks_inference.image import image_problems
+from eks_inference.image_pull import ImagePulls
 
 _PREFIX = r"(?=.{2,30}$)[a-z0-9]+([._-][a-z0-9]+)*"
 _SECRET = r"ecr-pullthroughcache/[\w/+=.@-]+"  # noqa: S105 - a name, not a secret
@@ -35,6 +37,10 @@ class ImageCache(Construct):
         docker_hub_prefix: Prefix of the repositories that cache Docker Hub.
             Default: ``docker-hub``.
         keep_images: Images that each repository keeps. Default: 10.
+        removal_policy: ``DESTROY`` deletes the repositories that ``warm`` has filled
+            together with the cache: ECR made them, and CloudFormation would leave them
+            and their price. Default: ``RETAIN``, since pods may go on pulling from
+            them.
 
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
@@ -44,15 +50,13 @@ class ImageCache(Construct):
         ```python
         images = ImageCache(stack, "Images")
         images.grant_pull(role)
+        vllm = {
+            "repository": "deep-learning-containers/vllm",
+            "tag": "0.31.0-gpu-py312-cu130-ubuntu24.04-ec2",
+        }
+        images.warm(**vllm)
         QueueScaledModel(
-            stack,
-            "Chat",
-            pool=pool,
-            model=model,
-            image=images.image_uri(
-                "deep-learning-containers/vllm",
-                tag="0.31.0-gpu-py312-cu130-ubuntu24.04-ec2",
-            ),
+            stack, "Chat", pool=pool, model=model, image=images.image_uri(**vllm)
         )
         ```
     """
@@ -66,11 +70,13 @@ class ImageCache(Construct):
         docker_hub_secret_name: str | None = None,
         docker_hub_prefix: str = "docker-hub",
         keep_images: int = 10,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
         with Problems(f"image cache {id!r}") as problems:
             problems.include(
                 _cache_problems(public_ecr_prefix, docker_hub_prefix, keep_images)
             )
+            problems.instance("removal_policy", removal_policy, RemovalPolicy)
             if docker_hub_secret_name is not None:
                 problems.matches(
                     "docker_hub_secret_name",
@@ -83,28 +89,34 @@ class ImageCache(Construct):
         self._stack = Stack.of(self)
         self._public_ecr = public_ecr_prefix
         self._docker_hub = docker_hub_prefix if docker_hub_secret_name else None
-        ecr.CfnPullThroughCacheRule(
-            self,
-            "PublicEcr",
-            ecr_repository_prefix=public_ecr_prefix,
-            upstream_registry="ecr-public",
-            upstream_registry_url="public.ecr.aws",
-        )
-        if docker_hub_secret_name is not None:
+        self._pulls: ImagePulls | None = None
+        self._delete = removal_policy == RemovalPolicy.DESTROY
+        self._parts: list[CfnResource] = [
             ecr.CfnPullThroughCacheRule(
                 self,
-                "DockerHub",
-                ecr_repository_prefix=docker_hub_prefix,
-                upstream_registry="docker-hub",
-                upstream_registry_url="registry-1.docker.io",
-                credential_arn=self._stack.format_arn(
-                    service="secretsmanager",
-                    resource="secret",
-                    resource_name=docker_hub_secret_name,
-                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                ),
+                "PublicEcr",
+                ecr_repository_prefix=public_ecr_prefix,
+                upstream_registry="ecr-public",
+                upstream_registry_url="public.ecr.aws",
             )
-        for prefix in self.prefixes:
+        ]
+        if docker_hub_secret_name is not None:
+            self._parts.append(
+                ecr.CfnPullThroughCacheRule(
+                    self,
+                    "DockerHub",
+                    ecr_repository_prefix=docker_hub_prefix,
+                    upstream_registry="docker-hub",
+                    upstream_registry_url="registry-1.docker.io",
+                    credential_arn=self._stack.format_arn(
+                        service="secretsmanager",
+                        resource="secret",
+                        resource_name=docker_hub_secret_name,
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                    ),
+                )
+            )
+        self._parts += [
             # neither tags nor a key of our own: both would need a role for ECR
             ecr.CfnRepositoryCreationTemplate(
                 self,
@@ -117,6 +129,8 @@ class ImageCache(Construct):
                 image_tag_mutability="IMMUTABLE",
                 lifecycle_policy=json.dumps(_lifecycle(keep_images)),
             )
+            for prefix in self.prefixes
+        ]
 
     @property
     def prefixes(self) -> list[str]:
@@ -133,6 +147,15 @@ class ImageCache(Construct):
             for prefix in self.prefixes
         ]
 
+    @property
+    def log(self) -> logs.CfnLogGroup | None:
+        """Log of the function that ``warm`` has defined, kept for 30 days.
+
+        None before ``warm`` was called. It goes with the stack; an app that keeps its
+        logs changes that here.
+        """
+        return self._pulls.log if self._pulls else None
+
     def image_uri(self, repository: str, *, tag: str, digest: str = "") -> str:
         """Return the name under which nodes pull an image of public ECR.
 
@@ -141,7 +164,7 @@ class ImageCache(Construct):
                 ``deep-learning-containers/vllm``.
             tag: Tag.
             digest: Digest, which wins over the tag. ECR does not fetch by digest what
-                it has never seen: pull the tag once first. Default: none.
+                it has never seen: ``warm`` pulls the tag before. Default: none.
 
         Raises:
             ConfigurationError: Values break rules; all of them are named.
@@ -161,13 +184,62 @@ class ImageCache(Construct):
         Raises:
             ConfigurationError: The cache has no Docker Hub, or values break rules.
         """
-        with Problems(f"image cache {self.node.id!r}") as problems:
-            if self._docker_hub is None:
-                problems.add(
-                    "'docker_hub_secret_name' must be given to pull from Docker Hub, "
-                    f"got none for {repository!r}"
+        prefix = self._prefix(repository, docker_hub=True)
+        return self._uri(prefix, repository, tag, digest)
+
+    def warm(
+        self, repository: str, *, tag: str, digest: str = "", docker_hub: bool = False
+    ) -> CfnResource:
+        """Pull an image through the cache when the stack is deployed.
+
+        So that no node is the first: that pull is slow, and a node in a subnet without
+        NAT cannot make it (Amazon ECR user guide, pull-through-cache). A function
+        outside the VPC takes the manifest and each layer as a runtime does, keeps
+        nothing, and waits until ECR lists the image, for 14 minutes at most; ECR may
+        need longer for an image, and goes on then.
+
+        The deployment fails when the upstream has no such tag, and when the tag has
+        another digest than the one that is given.
+
+        Returns:
+            The resource, one for each repository. Its attribute ``Images`` says the
+            tag and the digest of each image, and whether ECR has all of it.
+
+        Args:
+            repository: Repository below ``public.ecr.aws``, or on Docker Hub.
+            tag: Tag. Another one is pulled by the next deployment; the images before
+                it stay, up to ``keep_images``.
+            digest: Digest that the tag must have. Default: any.
+            docker_hub: Whether the image is on Docker Hub. Default: on public ECR.
+
+        Raises:
+            ConfigurationError: The cache has no Docker Hub, values break rules, or the
+                tag has two digests.
+        """
+        name = f"{self._prefix(repository, docker_hub=docker_hub)}/{repository}"
+        image = f"{tag}@{digest}" if digest else tag
+        with Problems("image") as problems:
+            problems.include(image_problems(repository, tag, digest))
+            known = self._pulls.images(name) if self._pulls else ()
+            others = [
+                other
+                for other in known
+                if other != image and other.partition("@")[0] == tag
+            ]
+            if others:
+                problems.broken(
+                    f"'digest' must be the same wherever {repository}:{tag} is warmed "
+                    f"({others[0]})",
+                    image,
                 )
-        return self._uri(str(self._docker_hub), repository, tag, digest)
+        if self._pulls is None:
+            self._pulls = ImagePulls(
+                self, "Pulls", delete_repositories=self._delete, after=self._parts
+            )
+        # no repository has two dashes in a row, so that each has an id of its own
+        upstream = "DockerHub" if docker_hub else "PublicEcr"
+        scope = "--".join([upstream, *repository.split("/")])
+        return self._pulls.add(scope, name, image)
 
     def grant_pull(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let nodes fill the cache by pulling; reading what is there is not included.
@@ -181,6 +253,17 @@ class ImageCache(Construct):
             # which images the cache will hold is not known before they are pulled
             resource_arns=self.repository_arns,
         )
+
+    def _prefix(self, repository: str, *, docker_hub: bool) -> str:
+        if not docker_hub:
+            return self._public_ecr
+        with Problems(f"image cache {self.node.id!r}") as problems:
+            if self._docker_hub is None:
+                problems.add(
+                    "'docker_hub_secret_name' must be given to pull from Docker Hub, "
+                    f"got none for {repository!r}"
+                )
+        return str(self._docker_hub)
 
     def _uri(self, prefix: str, repository: str, tag: str, digest: str) -> str:
         with Problems("image") as problems:

@@ -6,16 +6,18 @@ on and delete Karpenter while instances run that nothing else ends.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
-from aws_cdk import CfnResource, RemovalPolicy, Stack
-from aws_cdk import aws_iam as iam
+from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct
 
+from eks_inference._handler_function import (
+    ANSWER_LIMIT_SECONDS,
+    handler_function,
+    handler_log,
+    in_this_region,
+)
 from eks_inference.planning.pool import NODE_DRAIN_LIMIT_SECONDS
 
 CHECKER_ID = "EksInferenceNodeDrain"
@@ -31,14 +33,6 @@ Assumed, not measured."""
 WAIT_SECONDS = NODE_DRAIN_LIMIT_SECONDS + _SHUTDOWN_SECONDS
 """Longest wait. ``kubectl delete`` has waited for the drain before, as a rule: this
 covers the case that its answer was lost at once. Below Lambda's limit of 900 s."""
-
-_LAMBDA_LIMIT_SECONDS = 900
-
-_ANSWER_LIMIT_SECONDS = 1_800
-"""When CloudFormation gives up on a function that never answers, instead of after an
-hour: the function's own time, once more for a second attempt of Lambda."""
-
-_LOG_DAYS = 30
 
 
 def node_drain(
@@ -70,7 +64,7 @@ def node_drain(
         type=NODE_DRAIN_TYPE,
         properties={
             "ServiceToken": _checker(Stack.of(scope)).attr_arn,
-            "ServiceTimeout": _ANSWER_LIMIT_SECONDS,
+            "ServiceTimeout": ANSWER_LIMIT_SECONDS,
             "ClusterName": cluster_name,
             "NodePool": node_pool,
             "WaitSeconds": WAIT_SECONDS,
@@ -89,83 +83,29 @@ def node_drain_log(stack: Stack) -> logs.CfnLogGroup:
     Args:
         stack: Stack with a pool.
     """
-    log_group = stack.node.find_child(CHECKER_ID).node.find_child("Logs")
-    assert isinstance(log_group, logs.CfnLogGroup)
-    return log_group
+    return handler_log(stack.node.find_child(CHECKER_ID))
 
 
 def _checker(stack: Stack) -> lambda_.CfnFunction:
     """Return the function of a stack, which all its pools share."""
     known: IConstruct | None = stack.node.try_find_child(CHECKER_ID)
     if known is None:
-        return _new_checker(Construct(stack, CHECKER_ID))
+        return handler_function(
+            Construct(stack, CHECKER_ID),
+            handler="node_drain",
+            description="Waits until the instances of a deleted GPU pool are gone",
+            purpose="Counts the instances of a pool that is deleted",
+            policy_name="NodeDrain",
+            statements=[
+                {
+                    # EC2 has no resource and no tag to scope this call by (service
+                    # authorization reference): it reads, and in one region only
+                    "Action": "ec2:DescribeInstances",
+                    "Resource": "*",
+                    "Condition": in_this_region(),
+                }
+            ],
+        )
     function = known.node.find_child("Function")
     assert isinstance(function, lambda_.CfnFunction)
     return function
-
-
-def _new_checker(scope: Construct) -> lambda_.CfnFunction:
-    # the function may not make a group: what is deleted with the stack stays deleted
-    log_group = logs.CfnLogGroup(scope, "Logs", retention_in_days=_LOG_DAYS)
-    log_group.apply_removal_policy(RemovalPolicy.DESTROY)
-    role = iam.CfnRole(
-        scope,
-        "Role",
-        description="Counts the instances of a pool that is deleted",
-        assume_role_policy_document=_policy(
-            {
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ),
-        policies=[
-            iam.CfnRole.PolicyProperty(
-                policy_name="NodeDrain",
-                policy_document=_policy(
-                    {
-                        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                        "Resource": log_group.attr_arn,
-                    },
-                    {
-                        # EC2 has no resource and no tag to scope this call by (service
-                        # authorization reference): it reads, and in one region only
-                        "Action": "ec2:DescribeInstances",
-                        "Resource": "*",
-                        "Condition": {
-                            "StringEquals": {
-                                "aws:RequestedRegion": {"Ref": "AWS::Region"}
-                            }
-                        },
-                    },
-                ),
-            )
-        ],
-    )
-    return lambda_.CfnFunction(
-        scope,
-        "Function",
-        description="Waits until the instances of a deleted GPU pool are gone",
-        # the version that CDK gives its kubectl handler, which every pool needs as well
-        runtime="python3.13",
-        handler="index.handler",
-        code=lambda_.CfnFunction.CodeProperty(zip_file=_code()),
-        role=role.attr_arn,
-        timeout=_LAMBDA_LIMIT_SECONDS,
-        memory_size=256,
-        logging_config=lambda_.CfnFunction.LoggingConfigProperty(
-            log_group=log_group.ref
-        ),
-    )
-
-
-def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", **item} for item in statements],
-    }
-
-
-@cache
-def _code() -> str:
-    # in the template, so that no bucket is needed and a diff shows it
-    return (files("eks_inference.handlers") / "node_drain.py").read_text()

@@ -1,5 +1,6 @@
-"""Code that runs in AWS Lambda: each module is a function of its own.
+"""Code that runs in AWS Lambda: a module for each function, and what they share.
 
-A stack carries the text of a module in its template, so that a module imports nothing
-but the standard library and boto3, which the runtime brings.
+A stack carries the text of a module in its template, after that of ``answer``, so that
+a module imports nothing else but the standard library and boto3, which the runtime
+brings.
 """

@@ -4,12 +4,18 @@ CloudFormation deletes this resource after the pool's objects and before the con
 that ends the pool's nodes. See ``eks_inference.node_drain``.
 """
 
-import json
 import logging
 import time  # noqa: TID251 - runs in a deployment, never in a synthesis
 from collections.abc import Mapping
 from typing import Any
-from urllib.request import Request, urlopen  # noqa: TID251 - as above
+
+from eks_inference.handlers.answer import (
+    MOST_CHARACTERS,
+    Event,
+    answer,
+    client_of,
+    seconds_left,
+)
 
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 """States of an instance that still holds a network interface, and so a security group
@@ -19,17 +25,9 @@ and a subnet. Karpenter lists its instances by the same five
 POLL_SECONDS = 15
 """Assumed: some 60 questions in the longest wait, far below what EC2 throttles."""
 
-ANSWER_SECONDS = 15
-"""Kept back of the function's own time for the answer to CloudFormation."""
-
 MOST_NAMED = 20
-"""Instances that a message names. CloudFormation takes answers of 4096 bytes (its user
-guide, crpg-ref-requesttypes); the log of the function has them all."""
-
-MOST_CHARACTERS = 2_000
-"""Of an error of EC2, whose encoded explanation can be long; see ``MOST_NAMED``."""
-
-Event = Mapping[str, Any]
+"""Instances that a message names, see ``MOST_CHARACTERS``; the log of the function has
+them all."""
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -51,9 +49,9 @@ def handler(event: Event, context: Any) -> None:
     result = {"Status": "SUCCESS"}
     if event["RequestType"] == "Delete":
         result["PhysicalResourceId"] = event["PhysicalResourceId"]
-        most = context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
         try:
-            wait(pool, cluster, seconds=min(int(properties["WaitSeconds"]), most))
+            most = min(int(properties["WaitSeconds"]), seconds_left(context))
+            wait(pool, cluster, seconds=most)
         except Exception as error:
             logger.exception("pool %r", pool)
             result |= {"Status": "FAILED", "Reason": reason(pool, error)}
@@ -74,7 +72,7 @@ def wait(pool: str, cluster: str, *, seconds: float) -> None:
     Raises:
         NodesLeftError: Some are left; the message names them and the repair.
     """
-    client = ec2()
+    client = client_of("ec2")
     end = time.monotonic() + seconds
     while left := instances(client, pool, cluster):
         logger.info("pool %r has %s", pool, left)
@@ -123,29 +121,3 @@ def reason(pool: str, error: Exception) -> str:
         return str(error)
     why = f"instances of pool {pool!r} must be countable, got {error}"
     return f"{why[:MOST_CHARACTERS]}; repair it, then delete again"
-
-
-def answer(event: Event, result: Mapping[str, str]) -> None:
-    """Send the result to where CloudFormation waits for it."""
-    echoed = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
-    request = Request(  # noqa: S310 - CloudFormation's own address, signed by it
-        event["ResponseURL"],
-        data=json.dumps({**echoed, **result}).encode(),
-        # the address is signed for an empty type
-        headers={"Content-Type": ""},
-        method="PUT",
-    )
-    with urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310
-        pass
-
-
-def ec2() -> Any:
-    """Return a client of EC2 that asks again when it is throttled."""
-    # what the runtime brings, and an installation of the library does not
-    import boto3  # type: ignore[import-untyped] # noqa: PLC0415
-    from botocore.config import (  # type: ignore[import-untyped] # noqa: PLC0415
-        Config,
-    )
-
-    retries = {"mode": "standard", "total_max_attempts": 8}
-    return boto3.client("ec2", config=Config(retries=retries))
