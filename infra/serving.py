@@ -10,6 +10,7 @@ from eks_inference import (
     GpuInferencePool,
     Guardrails,
     HuggingFaceSource,
+    ImageSnapshot,
     Model,
     ModelImport,
     NodeIdentity,
@@ -63,13 +64,16 @@ class ServingStack(PlatformStack):
         pools = Construct(self, "Pools")
         models = self.models_scope = Construct(self, "Models")
         jobs = Construct(self, "Jobs")
-        imports = Construct(self, "Imports")
+        imports = self.imports_scope = Construct(self, "Imports")
         weights = {
             model.name: _weights(imports, model, cluster, storage, image)
             for model in settings.models
             if model.hugging_face
         }
-        self.prefixes = {model.prefix for model in settings.models}
+        self.prefixes = {
+            model.prefix for model in settings.models if model.name not in weights
+        }
+        self.imported_prefixes = {made.prefix for made in weights.values()}
         self.pools = {
             pool.name: _pool(pools, pool, settings, cluster) for pool in settings.pools
         }
@@ -114,6 +118,11 @@ def _pool(
         max_gpus=pool.max_gpus,
         consolidate_after_seconds=pool.consolidate_after_seconds,
         headroom_nodes=pool.headroom_nodes,
+        image_snapshot=(
+            ImageSnapshot(snapshot_id=pool.image_snapshot)
+            if pool.image_snapshot
+            else None
+        ),
         headroom_namespace=INFERENCE_NAMESPACE,
         ami_alias=SUPPORTED[settings.kubernetes_version].ami_alias,
         tags=platform_tags(settings),

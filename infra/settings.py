@@ -54,6 +54,8 @@ class PoolSettings:
         consolidate_after_seconds: How long an empty node is kept. Default: 600.
         headroom_nodes: Nodes that are kept warm for the next replicas, at the price of
             nodes that serve nobody. Default: 0.
+        image_snapshot: Id of the EBS snapshot with vLLM's image that nodes start from,
+            as ``make image-snapshot`` prints it. Default: none; nodes pull the image.
     """
 
     name: str
@@ -63,6 +65,7 @@ class PoolSettings:
     max_gpus: int = 10
     consolidate_after_seconds: int = 600
     headroom_nodes: int = 0
+    image_snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +208,8 @@ class ImageSettings:
     Args:
         repository: Repository below ``public.ecr.aws``.
         tag: Tag. Default: vLLM 0.31.0 with CUDA 13.0.
-        digest: Digest, used beside the tag where it is given. ECR does not fetch an
-            image by digest that it has never seen, so pull the tag once first.
+        digest: Digest, used beside the tag where it is given; the deployment fails
+            when the tag has another one. Its output ``Image`` says the tag's.
             Default: none.
     """
 

@@ -9,6 +9,7 @@ from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.guardrails import switch_problems
 from eks_inference.image import image_problems
+from eks_inference.image_snapshot import SNAPSHOT_ID
 from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from eks_inference.planning.pool import COLD_START_SECONDS, pool_problems
 from infra.composition import composition_problems
@@ -134,7 +135,14 @@ def _within(place: str, messages: list[str]) -> Iterator[str]:
 
 def _stage_problems(settings: Settings) -> list[str]:
     problems = Problems()
-    problems.dns_label("stage", settings.stage, limit=20)
+    if problems.dns_label("stage", settings.stage, limit=20) and re.search(
+        "--|-$", settings.stage
+    ):
+        problems.broken(
+            "'stage' must have no two dashes in a row",
+            settings.stage,
+            "it begins the names of repositories, where ECR takes one",
+        )
     if settings.account is not None:
         problems.matches(
             "account",
@@ -254,7 +262,7 @@ def _network_problems(network: NetworkSettings) -> list[str]:
             network.nat_gateways,
             minimum=1,
             maximum=network.zones,
-            repair="an image that is not cached yet comes through NAT",
+            repair="the images of the controllers come through NAT",
         )
         named = len(network.availability_zones)
         if named not in {0, network.zones}:
@@ -309,6 +317,14 @@ def _pool_problems(pool: PoolSettings) -> list[str]:
                 consolidate_after_seconds=pool.consolidate_after_seconds,
                 headroom_nodes=pool.headroom_nodes,
             )
+        )
+    if pool.image_snapshot != "":
+        problems.matches(
+            "image_snapshot",
+            pool.image_snapshot,
+            SNAPSHOT_ID,
+            rule="the id of an EBS snapshot",
+            repair="'make image-snapshot' prints one",
         )
     problems.one_of("capacity", pool.capacity, tuple(CAPACITIES))
     problems.integer(

@@ -292,7 +292,7 @@ def test_ci_runs_what_everyone_runs() -> None:
 def targets() -> set[str]:
     """Return the targets of the Makefile."""
     return set(
-        re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     )
 
 
@@ -301,7 +301,7 @@ def mentioned() -> Iterator[tuple[Path, str]]:
     for path in files():
         if path.suffix == ".md":
             code = re.findall(r"```.*?```|`[^`\n]+`", path.read_text(), re.DOTALL)
-            for target in re.findall(r"\bmake ([a-z0-9]+)\b", "\n".join(code)):
+            for target in re.findall(r"\bmake ([a-z0-9-]+)\b", "\n".join(code)):
                 yield path, target
 
 
@@ -315,7 +315,7 @@ def test_documented_targets_exist() -> None:
 def test_targets_are_explained_and_phony() -> None:
     """Every target has a line in 'make help', and none is mistaken for a file."""
     text = (ROOT / "Makefile").read_text()
-    explained = set(re.findall(r"^([a-z0-9]+):.*## \S", text, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z0-9-]+):.*## \S", text, re.MULTILINE))
     phony = set(str(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0]).split())
     assert explained == phony == targets()
 

@@ -17,7 +17,7 @@ from tests.account.leftover_account import specification
 CLUSTER = "inference-dev"
 VLLM = "public.ecr.aws/deep-learning-containers/vllm:0.31.0-gpu"
 VLLM_ON_PAGE = (
-    "111122223333.dkr.ecr.us-east-1.amazonaws.com/ecr-public/"
+    "111122223333.dkr.ecr.us-east-1.amazonaws.com/dev-public/"
     "deep-learning-containers/vllm:0.31.0-gpu-py312-cu130-ubuntu24.04-ec2"
 )
 DIGEST = "sha256:" + "ab" * 32
@@ -272,6 +272,10 @@ def answer_with_ids_that_stay(folder: Path, calls: Calls) -> Host:
         "ec2:StopInstances": stop,
         "ec2:TerminateInstances": lambda _: {},
         "ssm:GetParameter": lambda _: {"Parameter": ami},
+        "sts:GetCallerIdentity": lambda _: {
+            "Account": "111122223333",
+            "Arn": "arn:aws:iam::111122223333:role/Admin",
+        },
     }
     host = Host(folder, calls, launched=instance)
     host.offer({VLLM_ON_PAGE: DIGEST})

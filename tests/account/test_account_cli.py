@@ -338,6 +338,10 @@ def test_list_that_is_denied_is_printed(new_account: Calls) -> None:
             "'profile' must be one of the AWS configuration, got 'none'; 'aws ",
         ),
         ("sweep", "'stage' or 'cluster' must be given; pass for example --stage dev"),
+        (
+            "image-snapshot cdk.out --stage dev --image ghcr.io/a/b:1",
+            "'image' must not be given with an assembly, got 'ghcr.io/a/b:1'; the ",
+        ),
         ("image-snapshot --stage dev", "'image' must not be empty; pass for example "),
         (
             "image-snapshot --stage dev --image ghcr.io/a/b:latest",
@@ -439,6 +443,39 @@ def test_planned_snapshot_as_json(host: Host) -> None:
     }
     assert host.commands == []
     assert "ec2:RunInstances" not in host.calls.actions
+
+
+def test_images_are_those_of_an_app(host: Host) -> None:
+    """Without a name the images are those that the app's pods name, once each."""
+    named = json.loads(run(f"{SNAPSHOT} --json", 0).stdout)
+    line = "image-snapshot cdk.out --stage dev --region us-east-1 --json"
+    assert json.loads(run(line, 0).stdout) == named
+    assert "sts:GetCallerIdentity" in host.calls.actions
+
+
+@pytest.mark.usefixtures("host")
+def test_folder_without_an_app_is_named(tmp_path: Path) -> None:
+    """A folder that is no assembly is refused, and so is one without a model."""
+    line = "image-snapshot {} --stage dev --region us-east-1"
+    assert run(line.format("none"), 2).stderr.startswith(
+        "Error: 'assembly' must be the folder of a synthesized app, got 'none'; run "
+    )
+    synthesis = cdk.App(outdir=str(tmp_path / "empty"))
+    cdk.Stack(synthesis, "Empty")
+    synthesis.synth()
+    assert run(line.format(tmp_path / "empty"), 2).stderr == (
+        "Error: 'assembly' must not be empty; it must have a model, or name an image\n"
+    )
+
+
+def test_account_of_an_app_must_be_known(host: Host) -> None:
+    """The names of images hold the account: without credentials there are none."""
+    host.calls.answers["sts:GetCallerIdentity"] = refuse("ExpiredToken")
+    line = "image-snapshot cdk.out --stage dev --region us-east-1"
+    assert run(line, 2).stderr == (
+        "Error: 'credentials' must be accepted by AWS, got 'ExpiredToken no'; sign in "
+        "again (aws sso login, aws configure), or pass --profile\n"
+    )
 
 
 def test_created_snapshot_as_json(host: Host) -> None:

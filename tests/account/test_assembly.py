@@ -13,11 +13,12 @@ from eks_inference import (
     Capacity,
     ConfigurationError,
     GpuInferencePool,
+    ImageCache,
     Model,
     ModelStore,
     QueueScaledModel,
 )
-from eks_inference.account.assembly import read_needs
+from eks_inference.account.assembly import read_images, read_needs
 from eks_inference.account.needs import DeploymentNeeds, NodeGroupNeeds
 from eks_inference.testing import MANIFEST_TYPE, imported_cluster
 from infra.stacks import define_stacks
@@ -302,3 +303,54 @@ def test_fails_when_clusters_have_two_versions(tmp_path: Path) -> None:
         "'assembly' must have one version of Kubernetes, got ['1.34', '1.35']; check "
         "one cluster after the other"
     )
+
+
+def test_images_are_those_of_models(tmp_path: Path) -> None:
+    """Of each model on a pool the image is named once; CDK's tokens are filled in."""
+    app = cdk.App(outdir=str(tmp_path / "cdk.out"))
+    stack = cdk.Stack(app, "Own")
+    cluster = imported_cluster(stack)
+    pool = GpuInferencePool(
+        stack, "Gpu", cluster=cluster, headroom_nodes=1, max_gpus=32
+    )
+    pod = {"containers": [{"name": "gateway", "image": "ghcr.io/own/gateway:1"}]}
+    cluster.add_manifest(
+        "Gateway",
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "gateway"},
+            "spec": {"template": {"spec": pod}},
+        },
+    )
+    cached = ImageCache(stack, "Images").image_uri("vllm/vllm", tag="0.31.0")
+    for name, image in (("a", cached), ("b", cached), ("c", "ghcr.io/own/vllm:1")):
+        QueueScaledModel(
+            stack,
+            name,
+            pool=pool,
+            image=image,
+            model=Model.from_bucket(
+                ModelStore(stack, f"{name}-store"),
+                "models/m/",
+                name=name,
+                weights_gb=4,
+                max_model_len=4096,
+            ),
+        )
+    folder = Path(app.synth().directory)
+    found = {
+        region: read_images(folder, account="111122223333", region=region)
+        for region in ("eu-central-1", "cn-north-1")
+    }
+    path = "ecr-public/vllm/vllm:0.31.0"
+    assert found == {
+        "eu-central-1": (
+            f"111122223333.dkr.ecr.eu-central-1.amazonaws.com/{path}",
+            "ghcr.io/own/vllm:1",
+        ),
+        "cn-north-1": (
+            f"111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/{path}",
+            "ghcr.io/own/vllm:1",
+        ),
+    }

@@ -95,6 +95,20 @@ BAD_MODELS: dict[str, tuple[Settings, str]] = {
         pool(max_gpus=None),
         "pool 'gpu-24': 'max_gpus' must be a whole number, got None",
     ),
+    "volume for a snapshot": (
+        pool(image_snapshot="vol-0123456789abcdef0"),
+        (
+            "pool 'gpu-24': 'image_snapshot' must be the id of an EBS snapshot, got "
+            "'vol-0123456789abcdef0'; 'make image-snapshot' prints one"
+        ),
+    ),
+    "snapshot missing": (
+        pool(image_snapshot=None),
+        (
+            "pool 'gpu-24': 'image_snapshot' must be the id of an EBS snapshot, got "
+            "None; 'make image-snapshot' prints one"
+        ),
+    ),
     "consolidation too short": (
         pool(consolidate_after_seconds=30),
         (

@@ -28,6 +28,13 @@ BAD_PLATFORM: dict[str, tuple[Settings, str]] = {
         stage(stage="Good_1"),
         f"'stage' must be a DNS label of at most 20 characters {LABEL}, got 'Good_1'",
     ),
+    "stage with two dashes": (
+        stage(stage="a--b"),
+        (
+            "'stage' must have no two dashes in a row, got 'a--b'; it begins the names "
+            "of repositories, where ECR takes one"
+        ),
+    ),
     "stage too long": (
         stage(stage="a" * 21),
         (

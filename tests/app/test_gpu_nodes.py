@@ -1,7 +1,15 @@
 """GPU nodes: what Karpenter may launch, how they boot, and when they go."""
 
+import json
+
 from eks_inference.manifests import Manifest
-from tests.app.conftest import Templates, of_kind, stage_templates
+from tests.app.conftest import (
+    Templates,
+    of_kind,
+    other_choices,
+    stage_templates,
+    synthesize,
+)
 from tests.app.questions import pod
 
 
@@ -12,6 +20,22 @@ def test_gpu_nodes_boot_bottlerocket_with_parallel_pull(dev: Templates) -> None:
     assert spec["instanceStorePolicy"] == "RAID0"
     assert 'snapshotter = "soci"' in spec["userData"]
     assert 'pull-mode = "parallel-pull-unpack"' in spec["userData"]
+
+
+def test_snapshot_of_the_settings_is_where_nodes_have_their_images() -> None:
+    """A pool with a snapshot boots from it, and finds what is on it."""
+    classes = of_kind(synthesize(other_choices()), "EC2NodeClass")
+    spec = classes["gpu-48"]["spec"]
+    [data] = [
+        mapping["ebs"]
+        for mapping in spec["blockDeviceMappings"]
+        if mapping["deviceName"] == "/dev/xvdb"
+    ]
+    assert data["snapshotID"] == "snap-0123456789abcdef0"
+    assert data["volumeInitializationRate"] == 300
+    assert data["encrypted"] is True
+    assert {"instanceStorePolicy", "userData"}.isdisjoint(spec)
+    assert "snapshotID" not in json.dumps(classes["gpu-24"])
 
 
 def test_pods_cannot_reach_the_credentials_of_a_node(templates: Templates) -> None:

@@ -211,6 +211,13 @@ POOL: BadInputs = [
         ),
     ),
     (
+        {"image_snapshot": "snap-0123456789abcdef0"},
+        (
+            "pool 'gpu': 'image_snapshot' must be of class ImageSnapshot, got "
+            "'snap-0123456789abcdef0'"
+        ),
+    ),
+    (
         {"headroom_namespace": "A"},
         label("pool", "Gpu", "headroom_namespace", "A"),
     ),
@@ -439,6 +446,13 @@ IMAGES: BadInputs = [
     (
         {"keep_images": "3"},
         "image cache 'Images': 'keep_images' must be a whole number, got '3'",
+    ),
+    (
+        {"removal_policy": "destroy"},
+        (
+            "image cache 'Images': 'removal_policy' must be of class RemovalPolicy, "
+            "got 'destroy'"
+        ),
     ),
     (
         {"public_ecr_prefix": "A", "keep_images": -1},

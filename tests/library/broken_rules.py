@@ -2,7 +2,7 @@
 
 from cdk8s import JsonPatch
 
-from eks_inference import Accelerator, Drain, QueueScaling
+from eks_inference import Accelerator, Drain, ImageSnapshot, QueueScaling
 from eks_inference.planning import CHECKPOINTS
 from tests.library.broken_rule import (
     BEHAVIOR,
@@ -19,6 +19,7 @@ from tests.library.broken_rule import (
     query,
 )
 from tests.library.broken_signal_rules import MORE_SIGNALS
+from tests.library.cases import SNAPSHOT
 from tests.library.conftest import WINDOW
 
 BROKEN = [
@@ -556,6 +557,40 @@ BROKEN = [
             (
                 "data volume must have at least 50 GiB, got 20; raise it or use GPUs "
                 "with local NVMe"
+            )
+        ],
+    ),
+    Broken(
+        rule="unusedSnapshot",
+        pool={
+            "image_snapshot": ImageSnapshot(snapshot_id=SNAPSHOT),
+            **patched(
+                "EC2NodeClass", JsonPatch.add("/spec/instanceStorePolicy", "RAID0")
+            ),
+        },
+        says=[
+            (
+                "'instanceStorePolicy' must be left out with a snapshot, got 'RAID0', "
+                "whose mounts hide the images of the data volume; remove it"
+            )
+        ],
+    ),
+    Broken(
+        rule="unusedSnapshot",
+        pool={
+            "image_snapshot": ImageSnapshot(snapshot_id=SNAPSHOT),
+            **patched(
+                "EC2NodeClass",
+                JsonPatch.add(
+                    "/spec/userData",
+                    '[settings.container-runtime]\n  snapshotter = "soci"\n',
+                ),
+            ),
+        },
+        says=[
+            (
+                "'snapshotter' must be the default with a snapshot ('overlayfs'), got "
+                "'soci', which does not know the images of another; remove it"
             )
         ],
     ),

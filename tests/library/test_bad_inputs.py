@@ -32,6 +32,7 @@ from tests.library import (
     test_checkpoints,
     test_drain,
     test_image_cache,
+    test_image_snapshot,
     test_metric,
     test_model,
     test_model_import,
@@ -140,6 +141,7 @@ CONSTRUCTS: Mapping[str, tuple[Callable[..., object], Given, BadInputs]] = {
 VALUES: Mapping[str, Sequence[tuple[Mapping[str, Any], object]]] = {
     "Activation": test_activation.BAD,
     "Capacity": test_capacity.BAD,
+    "ImageSnapshot": test_image_snapshot.BAD,
     "Drain": test_drain.BAD,
     "LatencyObjective": test_objective.BAD,
     "Architecture": test_architecture.BAD,

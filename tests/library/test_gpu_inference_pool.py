@@ -29,7 +29,7 @@ def needs_of_a_model(
     return pool.cluster.cluster_name, pool.pool, pool.manifest
 
 
-@pytest.mark.parametrize("case", ["pool-smallest", "pool-everything"])
+@pytest.mark.parametrize("case", ["pool-smallest", "pool-everything", "pool-snapshot"])
 def test_manifests(case: str, snapshot: SnapshotAssertion) -> None:
     """The rendered objects are the recorded ones, with few arguments and with all."""
     assert without_asset_hashes(manifests(template(case))) == snapshot

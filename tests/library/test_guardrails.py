@@ -40,6 +40,7 @@ POOL_RULES = {
     "unpinnedAmi",
     "unencryptedVolume",
     "volumeTooSmall",
+    "unusedSnapshot",
     "nodeCredentials",
 }
 ROOT = Path(__file__).parents[2]
@@ -189,6 +190,7 @@ def test_ids_are_stable() -> None:
         "unpinnedImage",
         "unprotectedStart",
         "unsoundFormula",
+        "unusedSnapshot",
         "volumeTooSmall",
         "zeroWithoutActivation",
     ]

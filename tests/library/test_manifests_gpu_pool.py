@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from eks_inference import Accelerator, Capacity, NodeIdentity
+from eks_inference import Accelerator, Capacity, ImageSnapshot, NodeIdentity
 from eks_inference.manifests import NVIDIA_GPU, POOL_LABEL, Manifest
 from eks_inference.manifests.gpu_pool import DISCOVERY_TAG, node_class, node_pool
 from eks_inference.manifests.serving import deployment
 from eks_inference.planning import GpuPool
+from tests.library.cases import SNAPSHOT
 from tests.library.conftest import make_pool, make_serving
 
 ARM = make_pool(accelerators=(Accelerator.T4G,))
@@ -211,6 +212,33 @@ def test_tags_are_written_where_there_are_any() -> None:
     """Tags reach the instances, and no empty field is written without any."""
     assert make_class(tags={"team": "search"})["tags"] == {"team": "search"}
     assert "tags" not in make_class()
+
+
+def test_snapshot_is_the_data_volume() -> None:
+    """The volume comes from the snapshot, and nothing hides the images on it."""
+    spec = make_class(make_pool(image_snapshot=ImageSnapshot(snapshot_id=SNAPSHOT)))
+    assert volumes(spec)["/dev/xvdb"] == {
+        "snapshotID": SNAPSHOT,
+        "volumeInitializationRate": 300,
+        "volumeSize": "200Gi",
+        "volumeType": "gp3",
+        "iops": 16_000,
+        "throughput": 1_000,
+        "encrypted": True,
+        "deleteOnTermination": True,
+    }
+    assert "snapshotID" not in volumes(spec)["/dev/xvda"]
+    assert "instanceStorePolicy" not in spec
+    assert "userData" not in spec
+
+
+def test_fast_restore_needs_no_rate() -> None:
+    """Without a rate EBS brings the blocks as it does by itself."""
+    snapshot = ImageSnapshot(snapshot_id=SNAPSHOT, initialization_mib_per_second=None)
+    data = volumes(make_class(make_pool(image_snapshot=snapshot)))["/dev/xvdb"]
+    assert data["snapshotID"] == SNAPSHOT
+    assert "volumeInitializationRate" not in data
+    assert "snapshotID" not in volumes(make_class())["/dev/xvdb"]
 
 
 def test_user_data_pulls_images_in_parallel() -> None:

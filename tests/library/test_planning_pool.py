@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eks_inference import Accelerator
+from eks_inference import Accelerator, ImageSnapshot
 from eks_inference.planning import gpus_needed
+from tests.library.cases import SNAPSHOT
 from tests.library.conftest import BadInputs, bad_inputs, make_pool, refusal
 
 ALIAS = (
@@ -136,6 +137,15 @@ def test_images_fit_the_data_volume_without_nvme() -> None:
     small, large = make_pool(), make_pool(accelerators=(Accelerator.T4G,))
     assert (small.has_local_nvme, small.data_volume_gib) == (True, 20)
     assert (large.has_local_nvme, large.data_volume_gib) == (False, 200)
+
+
+def test_images_of_a_snapshot_lie_on_the_data_volume() -> None:
+    """With a snapshot the EBS volume holds the images, whatever else a node has."""
+    pool = make_pool(image_snapshot=ImageSnapshot(snapshot_id=SNAPSHOT))
+    assert pool.has_local_nvme
+    assert not pool.keeps_images_on_nvme
+    assert pool.data_volume_gib == 200
+    assert make_pool().keeps_images_on_nvme
 
 
 def test_fails_when_a_gpu_is_admitted_that_is_not_listed() -> None:

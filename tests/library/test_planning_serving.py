@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eks_inference import Accelerator, Model, QueueScaling
+from eks_inference import Accelerator, ImageSnapshot, Model, QueueScaling
 from eks_inference.planning import GpuPool, ServingPlan, plan_serving
 from eks_inference.planning.catalogue import CHECKPOINTS
 from eks_inference.planning.cold_start_ledger import cold_start
@@ -17,6 +17,7 @@ from eks_inference.planning.cold_start_values import (
     Storage,
 )
 from eks_inference.planning.serving import capture_sizes
+from tests.library.cases import SNAPSHOT
 from tests.library.conftest import make_model, make_pool
 
 GIB = 1024**3
@@ -203,6 +204,36 @@ def test_a_compile_cache_shortens_the_cold_start_but_not_the_budget() -> None:
         "compile"
     )
     assert with_cache.startup_budget_seconds == plan().startup_budget_seconds
+
+
+def test_snapshot_saves_the_pull_and_shortens_no_budget() -> None:
+    """A start needs no image phase, and may be as slow as one that reads a disk."""
+    large = make_model(
+        checkpoint=CHECKPOINTS["llama-3.1-70b"], weights_gb=None, max_model_len=None
+    )
+    pulled, restored = (
+        plan(large, pool=make_pool(accelerators=(Accelerator.L40S,), **snapshot))
+        for snapshot in ({}, {"image_snapshot": ImageSnapshot(snapshot_id=SNAPSHOT)})
+    )
+    assert pulled.cold_start.seconds("image") > 0
+    assert restored.cold_start.seconds("image") == 0
+    assert restored.cold_start_options.image_snapshot
+    assert restored.cold_start_options.storage is Storage.EBS
+    assert restored.cold_start_options.ebs_throughput_mib == 1_000
+    slower = replace(restored.cold_start_options, files_cached=False)
+    assert restored.startup_budget_seconds >= 3 * max(
+        ColdStart(
+            tuple(
+                phase
+                for phase in cold_start(
+                    instance=item, weight_bytes=large.weight_bytes, options=slower
+                ).phases
+                if phase.name in {"process", "weights", "compile", "capture"}
+            )
+        ).p90
+        for item in restored.sizing.instances
+    )
+    assert restored.startup_budget_seconds > pulled.startup_budget_seconds
 
 
 def test_options_of_the_cold_start_are_those_of_pool_and_scaling() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eks_inference import Accelerator, Capacity, Model
+from eks_inference import Accelerator, Capacity, ImageSnapshot, Model
 from eks_inference.planning import GpuPool, Sizing, size_replica
 from eks_inference.planning.catalogue import CHECKPOINTS
 from eks_inference.planning.fit import sequences
@@ -21,6 +21,7 @@ from eks_inference.planning.sizing import (
     fits_on,
     nodes_with_room,
 )
+from tests.library.cases import SNAPSHOT
 from tests.library.conftest import make_model, make_pool, refusal
 
 LENGTH_STEP = 1_024
@@ -268,6 +269,10 @@ def test_nodes_without_nvme_keep_images_on_the_data_volume() -> None:
     assert all_fit(found)
     fast = size_replica(known("mistral-7b-awq"), pool(Accelerator.T4))
     assert fast.fits[0].disk_gib is None
+    restored = replace(
+        pool(Accelerator.T4), image_snapshot=ImageSnapshot(snapshot_id=SNAPSHOT)
+    )
+    assert size_replica(known("mistral-7b-awq"), restored).fits[0].disk_gib == 200
 
 
 @pytest.mark.parametrize(("version", "fits"), [("0.13.0", False), ("0.14.0", True)])

@@ -75,7 +75,9 @@ def test_wheel_holds_the_package_as_it_is(dist: Path) -> None:
     source = {
         path.relative_to(SOURCE).as_posix(): path.read_bytes()
         for path in SOURCE.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file()
+        # what tools leave beside it is not of the source
+        and not any(part.startswith((".", "__pycache__")) for part in path.parts)
     }
     info = {name for name in packed if name.split("/")[0].endswith(".dist-info")}
 

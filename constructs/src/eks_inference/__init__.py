@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eks_inference.gpu_inference_pool import GpuInferencePool, IGpuInferencePool
     from eks_inference.guardrails import Guardrails
     from eks_inference.image_cache import ImageCache
+    from eks_inference.image_snapshot import ImageSnapshot
     from eks_inference.import_source import BucketSource, HuggingFaceSource
     from eks_inference.inference_endpoints import InferenceEndpoints
     from eks_inference.metric import Aggregate, Metric
@@ -58,6 +59,7 @@ __all__ = [
     "ICompileCache",
     "IGpuInferencePool",
     "ImageCache",
+    "ImageSnapshot",
     "InferenceEndpoints",
     "LatencyObjective",
     "Metric",
@@ -94,6 +96,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "gpu_inference_pool": ["GpuInferencePool", "IGpuInferencePool"],
         "guardrails": ["Guardrails"],
         "image_cache": ["ImageCache"],
+        "image_snapshot": ["ImageSnapshot"],
         "inference_endpoints": ["InferenceEndpoints"],
         "import_source": ["BucketSource", "HuggingFaceSource"],
         "metric": ["Aggregate", "Metric"],

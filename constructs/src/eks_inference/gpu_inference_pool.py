@@ -12,6 +12,7 @@ from eks_inference._patches import JsonPatches, patch_problems, patched
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
 from eks_inference.guardrails import path_of, place
+from eks_inference.image_snapshot import ImageSnapshot
 from eks_inference.manifests import Manifest
 from eks_inference.manifests.gpu_pool import node_class, node_pool
 from eks_inference.model import Model
@@ -58,9 +59,10 @@ class GpuInferencePool(Construct):
 
     Defines one NodePool and one EC2NodeClass on an existing cluster. The nodes run
     Bottlerocket with the SOCI snapshotter's parallel pull, keep images on the local
-    NVMe where there is any, admit only pods that tolerate ``nvidia.com/gpu``, and give
-    no pod the node's credentials. The cluster needs Karpenter (checked against 1.14),
-    and subnets tagged ``karpenter.sh/discovery`` with its name.
+    NVMe where there is any (``image_snapshot`` changes both), admit only pods that
+    tolerate ``nvidia.com/gpu``, and give no pod the node's credentials. The cluster
+    needs Karpenter (checked against 1.14), and subnets tagged
+    ``karpenter.sh/discovery`` with its name.
 
     Its deletion waits until EC2 knows no instance of the pool, for at most 14 minutes
     after kubectl's own wait, and fails otherwise; see ``docs/teardown.md``. Where the
@@ -99,6 +101,10 @@ class GpuInferencePool(Construct):
         headroom_image: Image that holds the spare nodes by its own entry point, such as
             a mirror of ``pause``, instead of the images of the models; a replica then
             pulls its own. Default: the models' images.
+        image_snapshot: EBS snapshot that their data volume is made from, so that the
+            images on it need no pull; see ``docs/image-snapshot.md``. The nodes then
+            keep images there and not on local NVMe, and pull what is not on it with the
+            default snapshotter. Default: none.
 
     Raises:
         ConfigurationError: Values break rules; all of them are named, and nothing was
@@ -136,6 +142,7 @@ class GpuInferencePool(Construct):
         headroom_nodes: int = 0,
         headroom_namespace: str = "inference",
         headroom_image: str | None = None,
+        image_snapshot: ImageSnapshot | None = None,
     ) -> None:
         patches = json_patches or {}
         bought = capacity or Capacity.spot_with_fallback()
@@ -156,6 +163,7 @@ class GpuInferencePool(Construct):
                     consolidate_after_seconds=consolidate_after_seconds,
                     ami_alias=ami_alias,
                     headroom_nodes=headroom_nodes,
+                    image_snapshot=image_snapshot,
                 )
             )
         assert pool is not None  # or its problems have been raised
@@ -176,11 +184,8 @@ class GpuInferencePool(Construct):
         report.claim(path, "pool", known.key, pool.name)
         super().__init__(scope, id)
         self._cluster, self._pool = cluster, pool
-        self._facts = PoolFacts(
-            path=path,
-            pool=pool,
-            manifests={manifest["kind"]: manifest for manifest in manifests},
-        )
+        by_kind = {manifest["kind"]: manifest for manifest in manifests}
+        self._facts = PoolFacts(path=path, pool=pool, manifests=by_kind)
         report.pools.append(self._facts)
         report.constructs[path] = self
         self._manifest = _applied(

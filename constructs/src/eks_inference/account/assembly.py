@@ -1,11 +1,11 @@
 """What a synthesized app will ask of its account, read from its cloud assembly."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eks_inference._check import ConfigurationError, Problems
 from eks_inference.accelerator import Accelerator
@@ -33,6 +33,9 @@ _NONE_YET = "unknown-"
 """How CDK begins an account or region that is chosen at the deployment."""
 
 
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True, slots=True)
 class _Stack:
     name: str
@@ -54,8 +57,37 @@ def read_needs(folder: Path) -> DeploymentNeeds:
     Raises:
         ConfigurationError: It is none, or a pool in it is not one of the library's.
     """
+    return _read(folder, _needs)
+
+
+def read_images(folder: Path, *, account: str, region: str) -> tuple[str, ...]:
+    """Return the images of an app's models, as their pods name them.
+
+    Args:
+        folder: Cloud assembly, such as ``cdk.out``.
+        account: Account that it is deployed to, where it is bound to none.
+        region: Region, likewise.
+
+    Raises:
+        ConfigurationError: It is none, or has no model.
+    """
+    known = {
+        "AWS::AccountId": account,
+        "AWS::Region": region,
+        # CDK writes the name of any registry with it
+        "AWS::URLSuffix": "amazonaws.com" + ".cn" * region.startswith("cn-"),
+    }
+    images = _read(folder, partial(_images, known=known))
+    with Problems() as problems:
+        problems.not_empty(
+            "assembly", images, repair="it must have a model, or name an image"
+        )
+    return images
+
+
+def _read(folder: Path, read: Callable[[list[_Stack]], Found]) -> Found:
     try:
-        return _needs(list(_stacks(folder)))
+        return read(list(_stacks(folder)))
     except ConfigurationError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -64,6 +96,24 @@ def read_needs(folder: Path) -> DeploymentNeeds:
             f"run 'cdk synth' first ({type(error).__name__}: {error})"
         )
         raise ConfigurationError([message]) from error
+
+
+def _images(stacks: list[_Stack], known: Mapping[str, str]) -> tuple[str, ...]:
+    resources = [
+        resource
+        for stack in stacks
+        for template in stack.templates
+        for resource in _resources(template)
+    ]
+    found = [
+        container["image"]
+        for item in _objects(resources, known)
+        if item["kind"] == "Deployment"
+        for pod in [item["spec"]["template"]["spec"]]
+        if POOL_LABEL in pod.get("nodeSelector", {})
+        for container in pod["containers"]
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _needs(stacks: list[_Stack]) -> DeploymentNeeds:
@@ -121,18 +171,20 @@ def _stacks(folder: Path) -> Iterator[_Stack]:
             )
 
 
-def _objects(resources: list[dict[str, Any]]) -> Iterator[Manifest]:
+def _objects(
+    resources: list[dict[str, Any]], known: Mapping[str, str] | None = None
+) -> Iterator[Manifest]:
     for resource in resources:
         if resource["Type"] == _MANIFEST:
-            yield from json.loads(_text(_properties(resource)["Manifest"]))
+            yield from json.loads(_text(_properties(resource)["Manifest"], known or {}))
 
 
-def _text(value: Any) -> str:
-    """Return a text; what a deployment fills in is of no interest here."""
+def _text(value: Any, known: Mapping[str, str]) -> str:
+    """Return a text; what a deployment fills in is "?" where it is not known."""
     if isinstance(value, str):
         return value
-    separator, parts = value.get("Fn::Join", ("", ["?"]))
-    return str(separator).join(map(_text, parts))
+    separator, parts = value.get("Fn::Join", ("", [known.get(value.get("Ref"), "?")]))
+    return str(separator).join(_text(part, known) for part in parts)
 
 
 def _templates(folder: Path, file: str) -> Iterator[Mapping[str, Any]]:

@@ -3,14 +3,20 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from eks_inference._check import Problems
 from eks_inference.cli.inputs import AsJson, reporting, show
 from eks_inference.cli.preflight import Profile, Region
+from eks_inference.cli.sweep import Stage
 
 if TYPE_CHECKING:
+    from eks_inference.account.session import Account
+    from eks_inference.account.snapshot_maker import SnapshotResult
     from eks_inference.account.snapshot_plan import SnapshotPlan
 
 NOT_MADE = 1
@@ -20,6 +26,15 @@ NOT_MADE = 1
 @reporting
 def image_snapshot(
     *,
+    assembly: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="ASSEMBLY",
+            help="Folder of a synthesized app, such as cdk.out, whose models' images "
+            "are meant; or name images.",
+            show_default=False,
+        ),
+    ] = None,
     image: Annotated[
         list[str] | None,
         typer.Option(
@@ -27,9 +42,7 @@ def image_snapshot(
             help="Image with registry and tag or digest; may be given again.",
         ),
     ] = None,
-    stage: Annotated[
-        str | None, typer.Option(help="Stage of the platform, such as dev.")
-    ] = None,
+    stage: Stage = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -71,10 +84,6 @@ def image_snapshot(
         SnapshotRequest,
     )
     from eks_inference.account.session import open_account  # noqa: PLC0415
-    from eks_inference.account.snapshot_maker import (  # noqa: PLC0415
-        SnapshotResult,
-        make_snapshot,
-    )
     from eks_inference.account.snapshot_plan import plan_snapshot  # noqa: PLC0415
 
     optional: dict[str, Any] = {
@@ -82,23 +91,26 @@ def image_snapshot(
         "instance_type": instance_type,
         "volume_gib": volume_gib,
     }
-    request = SnapshotRequest(
-        images=tuple(image or ()),
+    with Problems() as problems:
+        if assembly is not None and image:
+            problems.broken(
+                "'image' must not be given with an assembly",
+                ", ".join(image),
+                "the assembly says it",
+            )
+    wanted = partial(
+        SnapshotRequest,
         cluster=cluster,
         stage=stage,
         instance_profile=instance_profile,
         **{key: value for key, value in optional.items() if value is not None},
     )
+    # what is wrong with a request is said before anybody is asked
+    named = None if assembly else wanted(images=tuple(image or ()))
     account = open_account(region=region, profile=profile)
+    request = named or wanted(images=_images(account, assembly or Path()))
     plan = plan_snapshot(account, request)
-    outcome, result = "planned", SnapshotResult(snapshot=None)
-    if (found := plan.existing) is not None:
-        outcome = "found" if found.completed else "pending"
-        result = SnapshotResult(snapshot=found.name)
-    if create and outcome != "found":
-        with _ends_by_signal():
-            result = make_snapshot(account, plan, say=_say)
-        outcome = "failed" if result.snapshot is None else "created"
+    outcome, result = _made(account, plan, create=create)
     usable = outcome in {"found", "created"}
     document = {
         **_plan_document(plan),
@@ -119,6 +131,45 @@ def image_snapshot(
         print_image_snapshot(document)
     if result.errors:
         raise typer.Exit(NOT_MADE)
+
+
+def _made(
+    account: "Account", plan: "SnapshotPlan", *, create: bool
+) -> tuple[str, "SnapshotResult"]:
+    from eks_inference.account.snapshot_maker import (  # noqa: PLC0415
+        SnapshotResult,
+        make_snapshot,
+    )
+
+    found = plan.existing
+    if found is not None and (found.completed or not create):
+        outcome = "found" if found.completed else "pending"
+        return outcome, SnapshotResult(snapshot=found.name)
+    if not create:
+        return "planned", SnapshotResult(snapshot=None)
+    with _ends_by_signal():
+        result = make_snapshot(account, plan, say=_say)
+    return "failed" if result.snapshot is None else "created", result
+
+
+def _images(account: "Account", assembly: Path) -> tuple[str, ...]:
+    from eks_inference.account.assembly import read_images  # noqa: PLC0415
+    from eks_inference.account.session import (  # noqa: PLC0415
+        reason_of,
+        refusals,
+        repair_of,
+    )
+
+    with Problems() as problems:
+        try:
+            number, _ = account.identity()
+        except refusals() as error:
+            problems.broken(
+                "'credentials' must be accepted by AWS",
+                reason_of(error),
+                repair_of(error),
+            )
+    return read_images(assembly, account=number, region=account.region)
 
 
 def _plan_document(plan: "SnapshotPlan") -> dict[str, Any]:

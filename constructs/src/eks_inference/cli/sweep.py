@@ -12,12 +12,13 @@ NOT_CLEAN = 1
 """Exit status when something is left."""
 
 
+Stage = Annotated[str | None, typer.Option(help="Stage of the platform, such as dev.")]
+
+
 @reporting
 def sweep(
     *,
-    stage: Annotated[
-        str | None, typer.Option(help="Stage of the platform, such as dev.")
-    ] = None,
+    stage: Stage = None,
     cluster: Annotated[
         str | None,
         typer.Option(

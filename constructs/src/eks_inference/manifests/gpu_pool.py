@@ -1,7 +1,9 @@
 """The two objects of a GPU pool: what to launch, and how such a node is made."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from eks_inference.image_snapshot import ImageSnapshot
 from eks_inference.manifests import NVIDIA_GPU, POOL_LABEL, Manifest
 from eks_inference.manifests.user_data import gpu_node_user_data
 from eks_inference.node_identity import NodeIdentity
@@ -85,7 +87,7 @@ def node_class(
         tags: Tags of the instances and volumes; CDK's own do not reach them.
     """
     discovered = [{"tags": {DISCOVERY_TAG: cluster_name}}]
-    speed = {} if pool.has_local_nvme else _FAST_VOLUME
+    speed = {} if pool.keeps_images_on_nvme else _FAST_VOLUME
     spec: Manifest = {
         "amiSelectorTerms": [{"alias": pool.ami_alias}],
         nodes.kind: nodes.name,
@@ -100,11 +102,17 @@ def node_class(
         },
         "blockDeviceMappings": [
             _volume("/dev/xvda", 4, {}),
-            _volume("/dev/xvdb", pool.data_volume_gib, speed),
+            _volume(
+                "/dev/xvdb",
+                pool.data_volume_gib,
+                {**speed, **_restored(pool.image_snapshot)},
+            ),
         ],
-        "userData": gpu_node_user_data(),
     }
-    if pool.has_local_nvme:
+    if pool.image_snapshot is None:
+        # the images of a snapshot belong to the default snapshotter
+        spec["userData"] = gpu_node_user_data()
+    if pool.keeps_images_on_nvme:
         spec["instanceStorePolicy"] = "RAID0"
     if tags:
         spec["tags"] = dict(tags)
@@ -120,7 +128,17 @@ def _one_of(key: str, values: Iterable[object]) -> Manifest:
     return {"key": key, "operator": "In", "values": [str(item) for item in values]}
 
 
-def _volume(device: str, size_gib: int, speed: Mapping[str, int]) -> Manifest:
+def _restored(snapshot: ImageSnapshot | None) -> Manifest:
+    if snapshot is None:
+        return {}
+    rate = snapshot.initialization_mib_per_second
+    return {
+        "snapshotID": snapshot.snapshot_id,
+        **({} if rate is None else {"volumeInitializationRate": rate}),
+    }
+
+
+def _volume(device: str, size_gib: int, more: Mapping[str, Any]) -> Manifest:
     return {
         "deviceName": device,
         "ebs": {
@@ -128,6 +146,6 @@ def _volume(device: str, size_gib: int, speed: Mapping[str, int]) -> Manifest:
             "volumeType": "gp3",
             "encrypted": True,
             "deleteOnTermination": True,
-            **speed,
+            **more,
         },
     }

@@ -218,7 +218,9 @@ def _image(instance: InstanceType, options: ColdStartOptions) -> Phase:
             p90=_PULL_OVERHEAD,
             bound_by="nothing: the data volume has the image",
             source="chrismld/kedify-on-eks-blueprint docs/VLLM-OPTIMIZATION.md",
-            note="a volume from a snapshot reads slowly at first; not measured",
+            note="blocks that are read early come slowly: with the origin's snapshot "
+            "Python took 32 s all the same, with another, without a rate, more than "
+            "ten minutes (aws-samples/bottlerocket-images-cache#13)",
         )
     per_vcpu, most, source = _UNPACK[options.snapshotter]
     compressed = options.image_gb * 1e3

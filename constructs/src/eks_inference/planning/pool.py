@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from eks_inference._check import Problems
 from eks_inference.accelerator import Accelerator
 from eks_inference.capacity import Capacity
+from eks_inference.image_snapshot import ImageSnapshot
 
 COLD_START_SECONDS = 300
 """What a cold start takes at least: those of a 7B model have been measured at three to
@@ -41,6 +42,7 @@ class GpuPool:
             on the day of each release.
         headroom_nodes: Spare nodes that are kept for the next replicas. They count
             against ``max_gpus``.
+        image_snapshot: What their data volume is made from. Default: an empty volume.
 
     Raises:
         ConfigurationError: A value breaks a rule; all of them are named.
@@ -54,6 +56,7 @@ class GpuPool:
     consolidate_after_seconds: int = 600
     ami_alias: str = "bottlerocket@v1.64.0"
     headroom_nodes: int = 0
+    image_snapshot: ImageSnapshot | None = None
 
     def __post_init__(self) -> None:
         with Problems(f"pool {self.name!r}") as problems:
@@ -74,6 +77,8 @@ class GpuPool:
                 rule="a pinned Bottlerocket release",
                 repair="for example 'bottlerocket@v1.64.0'",
             )
+            if self.image_snapshot is not None:
+                problems.instance("image_snapshot", self.image_snapshot, ImageSnapshot)
 
     @property
     def architecture(self) -> str:
@@ -86,9 +91,14 @@ class GpuPool:
         return all(item.has_local_nvme for item in self.accelerators)
 
     @property
+    def keeps_images_on_nvme(self) -> bool:
+        """Whether images lie on local NVMe, where they would hide a snapshot's."""
+        return self.has_local_nvme and self.image_snapshot is None
+
+    @property
     def data_volume_gib(self) -> int:
         """Size of a node's EBS data volume in GiB."""
-        return _SYSTEM_ONLY_GIB if self.has_local_nvme else UNPACKED_IMAGE_GIB
+        return _SYSTEM_ONLY_GIB if self.keeps_images_on_nvme else UNPACKED_IMAGE_GIB
 
 
 def pool_problems(

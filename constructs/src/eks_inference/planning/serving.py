@@ -121,7 +121,8 @@ def plan_serving(
         _STREAMER_CONCURRENCY, math.ceil(model.weight_bytes / 1e9 / _GB_PER_STREAM)
     )
     compiling = ColdStartOptions(
-        storage=Storage.NVME if pool.has_local_nvme else Storage.EBS,
+        storage=Storage.NVME if pool.keeps_images_on_nvme else Storage.EBS,
+        image_snapshot=pool.image_snapshot is not None,
         ebs_throughput_mib=_FAST_VOLUME_MIB,
         streamer_concurrency=concurrency,
         compile_cache=CompileCacheState.NONE,
@@ -140,7 +141,13 @@ def plan_serving(
         sizing=sizing,
         scaling_target=target or _share(scaling.target_share, sizing.max_num_seqs),
         probe_period_seconds=_PROBE_PERIOD_SECONDS,
-        startup_failures=_startup_failures(sizing, model, compiling),
+        startup_failures=_startup_failures(
+            sizing,
+            model,
+            # a snapshot's files may come as slowly as from a disk; being killed for it
+            # would begin again
+            replace(compiling, files_cached=pool.image_snapshot is None),
+        ),
         streamer_concurrency=concurrency,
         streamer_memory_bytes=min(
             model.weight_bytes, sizing.memory_gib * GIB // STREAMER_SHARE

@@ -123,7 +123,7 @@ def fits_on(
     Raises:
         ConfigurationError: A limit breaks a rule; all of them are named.
     """
-    disk = None if pool.has_local_nvme else pool.data_volume_gib
+    disk = None if pool.keeps_images_on_nvme else pool.data_volume_gib
     return tuple(
         Fit(checkpoint, item, disk_gib=disk, **limits)  # type: ignore[arg-type]
         for item in instances

@@ -11,6 +11,9 @@ from eks_inference.rules.quantity import gib
 POOL_RULES: list[Rule[PoolFacts]] = []
 """Every rule for a pool."""
 
+_SNAPSHOTTER = re.compile(r'^\s*snapshotter\s*=\s*"(.*)"', re.MULTILINE)
+"""Bottlerocket's ``settings.container-runtime.snapshotter``, in user data."""
+
 
 @rule(
     POOL_RULES,
@@ -167,8 +170,7 @@ def _encryption(pool: PoolFacts) -> Iterator[str]:
 )
 def _volume_size(pool: PoolFacts) -> Iterator[str]:
     """Where there is no local NVMe in use, the data volume holds the image."""
-    spec = pool.manifests["EC2NodeClass"]["spec"]
-    if spec.get("instanceStorePolicy") == "RAID0" and pool.pool.has_local_nvme:
+    if _images_on_nvme(pool):
         return
     smallest = 50
     for volume in _volumes(pool):
@@ -179,6 +181,31 @@ def _volume_size(pool: PoolFacts) -> Iterator[str]:
                 f"data volume must have at least {smallest} GiB, got {size:g}; "
                 "raise it or use GPUs with local NVMe"
             )
+
+
+@rule(
+    POOL_RULES,
+    "unusedSnapshot",
+    Severity.ERROR,
+    "The node would pull the image in spite of its snapshot, which costs its price and "
+    "saves nothing.",
+)
+def _snapshot(pool: PoolFacts) -> Iterator[str]:
+    """What a snapshot brings is where the node looks for images."""
+    spec = pool.manifests["EC2NodeClass"]["spec"]
+    if not any(volume.get("ebs", {}).get("snapshotID") for volume in _volumes(pool)):
+        return
+    if _images_on_nvme(pool):
+        yield (
+            "'instanceStorePolicy' must be left out with a snapshot, got 'RAID0', "
+            "whose mounts hide the images of the data volume; remove it"
+        )
+    named = _SNAPSHOTTER.search(spec.get("userData", ""))
+    if named and named[1] != "overlayfs":
+        yield (
+            "'snapshotter' must be the default with a snapshot ('overlayfs'), got "
+            f"{named[1]!r}, which does not know the images of another; remove it"
+        )
 
 
 @rule(
@@ -202,6 +229,11 @@ def _metadata(pool: PoolFacts) -> Iterator[str]:
 def _disruption(pool: PoolFacts) -> Manifest:
     disruption: Manifest = pool.manifests["NodePool"]["spec"].get("disruption", {})
     return disruption
+
+
+def _images_on_nvme(pool: PoolFacts) -> bool:
+    policy = pool.manifests["EC2NodeClass"]["spec"].get("instanceStorePolicy")
+    return policy == "RAID0" and pool.pool.has_local_nvme
 
 
 def _volumes(pool: PoolFacts) -> Sequence[Manifest]:
