@@ -189,14 +189,16 @@ def _acknowledge_models(stacks: "Stacks") -> None:
     export = stacks.storage.resolve(
         stacks.storage.export_value(stacks.storage.models.bucket_arn)
     )["Fn::ImportValue"]
-    _acknowledge(
-        stacks.serving.models_scope,
-        "the objects of one model: a prefix of the bucket, and nothing beside it",
-        (
-            _WILDCARD.format(f"{export}/{prefix}*")
-            for prefix in sorted(stacks.serving.prefixes)
-        ),
-    )
+    serving = stacks.serving
+    for scope, prefixes in (
+        (serving.models_scope, serving.prefixes | serving.imported_prefixes),
+        (serving.imports_scope, serving.imported_prefixes),
+    ):
+        _acknowledge(
+            scope,
+            "the objects of one model: a prefix of the bucket, and nothing beside it",
+            (_WILDCARD.format(f"{export}/{prefix}*") for prefix in sorted(prefixes)),
+        )
 
 
 def _acknowledge_functions(stacks: "Stacks") -> None:

@@ -1,5 +1,7 @@
 """The stages and their values: the one place to add a model or a pool."""
 
+from dataclasses import replace
+
 from eks_inference._check import ConfigurationError
 from eks_inference.inference_endpoints import INTERFACE_SERVICES
 from infra.settings import (
@@ -30,18 +32,35 @@ _MISTRAL_7B = ModelSettings(
 """Mistral-7B-Instruct in AWQ, 4 bits: 4.15 GB of weights. A GPU of the pool has room
 for 15 sequences of 8192 tokens, or for 32 of usual length and more."""
 
+_QWEN_7B = ModelSettings(
+    name="qwen-7b",
+    pool=_GPU_24.name,
+    prefix="models/qwen2.5-7b-instruct-awq/",
+    checkpoint="qwen2.5-7b-awq",
+    hugging_face=(
+        "Qwen/Qwen2.5-7B-Instruct-AWQ@b25037543e9394b818fdfca67ab2a00ecc7dd641"
+    ),
+    max_model_len=8192,
+    min_replicas=1,
+    max_replicas=10,
+)
+"""Qwen2.5-7B-Instruct in its publisher's own AWQ, which needs neither an account of the
+Hub nor an upload: 5.57 GB of weights."""
+
+_DEV = Settings(
+    stage="dev",
+    retain=False,
+    network=NetworkSettings(nat_gateways=1, interface_endpoints=("ecr.api", "ecr.dkr")),
+    pools=(_GPU_24,),
+    models=(_MISTRAL_7B,),
+)
+
 STAGES = {
     stage.stage: stage
     for stage in (
-        Settings(
-            stage="dev",
-            retain=False,
-            network=NetworkSettings(
-                nat_gateways=1, interface_endpoints=("ecr.api", "ecr.dkr")
-            ),
-            pools=(_GPU_24,),
-            models=(_MISTRAL_7B,),
-        ),
+        _DEV,
+        # the same with a model that brings its weights: one deployment, and it answers
+        replace(_DEV, stage="trial", models=(_QWEN_7B,)),
         Settings(
             stage="prod",
             network=NetworkSettings(

@@ -62,14 +62,14 @@ def settings_of(variant: str) -> Settings:
     )
 
 
-def new_synthesis(variant: str) -> Synthesis:
-    """Synthesize a variant, with the construct path on each resource."""
+def new_synthesis(settings: Settings) -> Synthesis:
+    """Synthesize a stage, with the construct path on each resource."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = cdk.App(
         context={**context, "aws:cdk:enable-path-metadata": True},
         analytics_reporting=False,
     )
-    define_stacks(app, settings_of(variant))
+    define_stacks(app, settings)
     stacks = app.synth().stacks
     return Synthesis(app, {stack.id: stack.template for stack in stacks})
 
@@ -77,7 +77,7 @@ def new_synthesis(variant: str) -> Synthesis:
 @cache
 def synthesis(variant: str) -> Synthesis:
     """Return the synthesis of a variant, made once."""
-    return new_synthesis(variant)
+    return new_synthesis(settings_of(variant))
 
 
 PSEUDO = {
@@ -163,7 +163,7 @@ def policies(made: Synthesis) -> list[Policy]:
     """Return every policy document of every template, model names left out."""
     found = []
     for stack, path, resource in made.resources():
-        owner = re.sub(r"^Serving/Models/[^/]+", "Serving/Models/<model>", path)
+        owner = re.sub(r"^Serving/(Models|Imports)/[^/]+", r"Serving/\1/<model>", path)
         for name, document in documents(resource.get("Properties", {})):
             found.append(Policy(owner, name, rendered(document, stack, made.templates)))
     return found

@@ -41,7 +41,7 @@ def run_app(
             {"stage": "nope"},
             [
                 (
-                    "error: 'stage' must be one of 'dev', 'prod', got 'nope'; "
+                    "error: 'stage' must be one of 'dev', 'trial', 'prod', got 'nope'; "
                     "see infra/stages.py"
                 )
             ],
@@ -51,7 +51,7 @@ def run_app(
                 {"stage": value},
                 [
                     (
-                        "error: 'stage' must be one of 'dev', 'prod', "
+                        "error: 'stage' must be one of 'dev', 'trial', 'prod', "
                         f"got {value!r}; see infra/stages.py"
                     )
                 ],

@@ -291,6 +291,7 @@ BANNED = {
 ALLOWED_IMPORTS = {
     "argparse",
     "abc",
+    "ast",
     "bisect",
     "calendar",
     "collections",
@@ -345,9 +346,9 @@ def test_linter_bans_the_world(folder: str, code: str) -> None:
 NO_SYNTHESIS = {
     "dashboards": {"string", "sys"},
     "simulation": {"heapq", "random"},
-    "cli": {"os"},
+    "cli": {"os", "signal"},
     # what runs elsewhere: a Lambda function, a job in the cluster, a look at an account
-    "handlers": {"logging", "time", "urllib"},
+    "handlers": {"hashlib", "http", "logging", "time", "urllib"},
     "importing": {
         "argparse",
         "base64",
@@ -399,7 +400,7 @@ def test_own_code_imports_nothing_of_the_world() -> None:
 # --- what a synthesis costs ---------------------------------------------------------
 
 MOST_CALLS = 700
-"""Calls to jsii of the default stage: 604 when this was written. A call costs about a
+"""Calls to jsii of the default stage: 650 when this was written. A call costs about a
 millisecond, and a setter for each field instead of one whole object would triple it."""
 
 MOST_CALLS_PER_MODEL = 20

@@ -55,8 +55,8 @@ CREATABLE = (
     "arn:aws:ec2:us-east-1:*:volume/*",
 )
 CACHES = (
-    f"arn:aws:ecr:{HERE}:repository/docker-hub/*",
-    f"arn:aws:ecr:{HERE}:repository/ecr-public/*",
+    f"arn:aws:ecr:{HERE}:repository/<stage>-hub/*",
+    f"arn:aws:ecr:{HERE}:repository/<stage>-public/*",
 )
 
 WILDCARD_RESOURCES: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
@@ -116,6 +116,10 @@ WILDCARD_RESOURCES: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("arn:aws:s3:::example/<prefix>*",),
         "the objects of one model, whose names only the bucket knows",
     ),
+    ("Serving/Imports/<model>/Role", "s3:AbortMultipartUpload"): (
+        ("arn:aws:s3:::example/<prefix>*",),
+        "the objects of one model, which it writes",
+    ),
     ("Network/Endpoints/S3", "s3:GetObject"): (
         (
             "arn:aws:s3:::docker-images-prod/*",
@@ -141,10 +145,14 @@ WILDCARD_RESOURCES: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "in a key policy: this key",
     ),
     **{
-        (f"{stack}/EksInferenceNodeDrain/Role", action): (resources, reason)
-        for stack in ("Platform", "Serving")
+        (owner, action): (resources, reason)
+        for owner, question in (
+            ("Platform/EksInferenceNodeDrain/Role", "ec2:DescribeInstances"),
+            ("Serving/EksInferenceNodeDrain/Role", "ec2:DescribeInstances"),
+            ("Registry/Images/Pulls/Role", "ecr:GetAuthorizationToken"),
+        )
         for action, resources, reason in (
-            ("ec2:DescribeInstances", (ANY,), UNSCOPED),
+            (question, (ANY,), UNSCOPED),
             (
                 "logs:CreateLogStream",
                 (f"arn:aws:logs:{HERE}:log-group:example:*",),
@@ -211,9 +219,12 @@ def wildcard_resources(variant: str) -> dict[tuple[str, str], set[str]]:
     found: dict[tuple[str, str], set[str]] = {}
     for policy, statement in allows(synthesis(variant)):
         for resource in listed(statement.get("Resource", [])):
-            name = resource
+            name = resource.replace(
+                f":repository/{settings_of(variant).stage}-", ":repository/<stage>-"
+            )
             for model in settings_of(variant).models:
-                name = name.replace(model.prefix, "<prefix>")
+                # an import writes below a folder of its own, named after the source
+                name = re.sub(f"{model.prefix}([0-9a-f]{{10}}/)?", "<prefix>", name)
             if ANY in name:
                 found.setdefault((policy.owner, label(statement)), set()).add(name)
     return found
@@ -275,9 +286,11 @@ TRUSTED = {
     "Platform/Observability/AlertmanagerRole": PODS,
     "Platform/Observability/PrometheusRole": PODS,
     "Platform/Observability/GrafanaRole": "grafana.amazonaws.com",
+    "Registry/Images/Pulls/Role": "lambda.amazonaws.com",
     "Platform/EksInferenceNodeDrain/Role": "lambda.amazonaws.com",
     "Serving/EksInferenceNodeDrain/Role": "lambda.amazonaws.com",
     "Cluster/EfsCsiRole": PODS,
+    "Serving/Imports/<model>/Role": PODS,
     "Serving/Models/<model>/Role": PODS,
     "Storage/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": (
         "lambda.amazonaws.com"
