@@ -7,6 +7,7 @@ chained comparison and the rule about ``??`` are those of expr-lang/expr 1.17.8
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 from eks_inference._check import ConfigurationError
@@ -165,6 +166,8 @@ class Call:
 Node = Literal | Name | Item | ListOf | Unary | Binary | Conditional | Call
 
 
+# each model reads its own formula a dozen times, and most models have the same
+@lru_cache(maxsize=256)
 def parse(text: str) -> Node:
     """Return the tree of a formula.
 
