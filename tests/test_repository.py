@@ -312,6 +312,28 @@ def test_documented_targets_exist() -> None:
     assert [(path.name, name) for path, name in named if name not in targets()] == []
 
 
+def test_documented_places_are_whole() -> None:
+    """A command that hands the app a region hands it an account, too: it needs both."""
+    placed = [
+        command
+        for path in files()
+        if path.suffix == ".md"
+        for command in re.findall(
+            r"\bmake [a-z][\w= -]*REGION=[\w= -]+", path.read_text()
+        )
+    ]
+    assert placed
+    for command in placed:
+        shown = subprocess.run(
+            [*command.split(), "--dry-run"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert ("-c region=" in shown) == ("-c account=" in shown), command
+
+
 def test_targets_are_explained_and_phony() -> None:
     """Every target has a line in 'make help', and none is mistaken for a file."""
     text = (ROOT / "Makefile").read_text()
