@@ -191,7 +191,7 @@ def _acknowledge_models(stacks: "Stacks") -> None:
     )["Fn::ImportValue"]
     serving = stacks.serving
     for scope, prefixes in (
-        (serving.models_scope, serving.prefixes | serving.imported_prefixes),
+        (serving.models_scope, serving.prefixes),
         (serving.imports_scope, serving.imported_prefixes),
     ):
         _acknowledge(

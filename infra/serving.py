@@ -70,10 +70,10 @@ class ServingStack(PlatformStack):
             for model in settings.models
             if model.hugging_face
         }
-        self.prefixes = {
+        self.imported_prefixes = {made.prefix for made in weights.values()}
+        self.prefixes = self.imported_prefixes | {
             model.prefix for model in settings.models if model.name not in weights
         }
-        self.imported_prefixes = {made.prefix for made in weights.values()}
         self.pools = {
             pool.name: _pool(pools, pool, settings, cluster) for pool in settings.pools
         }

@@ -19,7 +19,7 @@ from eks_inference.planning.step_time import (
     attention_pairs,
 )
 from eks_inference.quantization import Quantization
-from tests.library.architectures import LLAMA_8B
+from tests.library.architectures import LLAMA_8B, MIXTRAL
 from tests.library.conftest import BadInputs, bad_inputs, recorded_data, refusal
 
 LLAMA_70B = Architecture(
@@ -54,9 +54,6 @@ MISTRAL_7B = Architecture(
     vocabulary=32_000,
     context=32_768,
     parameters=7_241_732_096,
-)
-MIXTRAL = replace(
-    MISTRAL_7B, parameters=46_702_792_704, active_parameters=12_879_425_536
 )
 # round numbers: tables of 1,000, 10,000 weights, of which 8,000 are calculated
 TINY = Architecture(

@@ -58,8 +58,7 @@ class ImagePulls(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._delete, self._after = delete_repositories, after
-        self._images: dict[str, list[str]] = {}
-        self._repositories: dict[str, CfnResource] = {}
+        self._repositories: dict[str, tuple[CfnResource, list[str]]] = {}
         self._function: lambda_.CfnFunction = handler_function(
             self,
             handler="image_pull",
@@ -91,10 +90,9 @@ class ImagePulls(Construct):
             repository: Name of the repository, prefix included.
             image: Tag, with its digest after ``@`` where that is known.
         """
-        known = self._repositories.get(repository)
-        resource = known or self._repository(id, repository)
-        self._repositories[repository] = resource
-        images = self._images.setdefault(repository, [])
+        if repository not in self._repositories:
+            self._repositories[repository] = self._repository(id, repository), []
+        resource, images = self._repositories[repository]
         if image not in images:
             images.append(image)
             resource.add_property_override("Images", images)
@@ -102,7 +100,8 @@ class ImagePulls(Construct):
 
     def images(self, repository: str) -> Sequence[str]:
         """Return the images of a repository that are pulled."""
-        return self._images.get(repository, ())
+        known = self._repositories.get(repository)
+        return known[1] if known else ()
 
     def _repository(self, id: str, repository: str) -> CfnResource:
         scope = Construct(self, id)
